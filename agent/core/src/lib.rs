@@ -1,0 +1,10 @@
+//! The decisions of eyewall. Values in, values out: this crate reads no clock, no file and no socket,
+//! and its manifest holds nothing that could. What it decides is carried out by `agent/daemon`.
+//!
+//! A newcomer reads [`status`] (what the agent knows), then [`rotation`] (the certificate's one decision) and its table.
+
+pub mod config;
+pub mod event;
+pub mod secret;
+pub mod status;
+pub mod time;

@@ -1,0 +1,341 @@
+//! The v1 wire types: what the socket serves, what `eyewall status` draws, what tests read.
+//!
+//! Fields are only ever added. Times are RFC 3339, ids are kebab-case. No secret has a field here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+/// Good, bad, or not known. Not being able to look is `Unknown`, never `Good`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Looked at and as it should be.
+    Good,
+    /// Looked at and not as it should be.
+    Bad,
+    /// Could not be looked at; the reason says why.
+    Unknown,
+}
+
+/// A reason: a word for machines and a sentence that tells a person what is so and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// kebab-case; equal in socket, journal and documentation.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Reason {
+    /// A reason of this kind.
+    pub fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// `GET /v1/status`: everything on one page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Good only if every part is; `Unknown` if none is bad but one is unknown.
+    pub health: Health,
+    /// Which node this is.
+    pub node: NodeStatus,
+    /// The agent itself.
+    pub agent: AgentStatus,
+    /// The kubelet's client certificate.
+    pub certificates: CertificatesStatus,
+    /// The kubelet in its container.
+    pub kubelet: KubeletStatus,
+}
+
+impl Status {
+    /// The fold of the parts: bad beats unknown beats good.
+    pub fn fold(parts: &[Health]) -> Health {
+        if parts.contains(&Health::Bad) {
+            Health::Bad
+        } else if parts.contains(&Health::Unknown) || parts.is_empty() {
+            Health::Unknown
+        } else {
+            Health::Good
+        }
+    }
+}
+
+/// Which node, and what kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The Node object's name; none while the hostname is not one a node may have (`localhost`).
+    pub name: Option<String>,
+    /// `worker` or `controller`.
+    pub role: String,
+    /// `fcos`, `flatcar` or `generic`.
+    pub os: String,
+    /// `/proc/sys/kernel/random/boot_id`, so that two readings can be told apart.
+    pub boot_id: Option<String>,
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// The version of the binary.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Time,
+    /// Is the configuration in force the one on disk?
+    pub config: ConfigStatus,
+    /// What the agent wanted to look at or do on this host and could not, each with its reason
+    /// (`no-system-bus`, `not-root`, ...). Empty on a node as Ignition makes it.
+    pub limits: Vec<Reason>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The files it was read from, in the order they were merged. Empty: defaults.
+    pub files: Vec<String>,
+    /// When it came into force.
+    pub loaded_at: Time,
+    /// Why the files on disk now were refused, if they were: the configuration before them is in force.
+    pub refused: Option<Reason>,
+}
+
+/// The states of the kubelet's client certificate (DESIGN 5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateState {
+    /// There is none, and none is being asked for (the reason says why not).
+    Absent,
+    /// A request is being made.
+    Requesting,
+    /// The request is on the API server and waits for its approver or signer.
+    PendingApproval,
+    /// In force, and not due.
+    Valid,
+    /// In force; the renewal point has passed and a renewal is under way.
+    RenewalDue,
+    /// In force, but a renewal should have succeeded long ago.
+    RenewalOverdue,
+    /// Past its end; a new one is asked for with the bootstrap credential.
+    ExpiredRecovering,
+    /// The API server does not know the bootstrap token (401).
+    TokenRejected,
+    /// The request was denied, or the signer refused it.
+    Denied,
+    /// The cluster CA has ended; nothing on this host can help.
+    CaExpired,
+    /// The clock of this host cannot be right.
+    ClockSuspect,
+    /// The API server does not answer.
+    ServerUnreachable,
+}
+
+impl CertificateState {
+    /// Every state, for tables and documentation.
+    pub const ALL: [Self; 12] = [
+        Self::Absent,
+        Self::Requesting,
+        Self::PendingApproval,
+        Self::Valid,
+        Self::RenewalDue,
+        Self::RenewalOverdue,
+        Self::ExpiredRecovering,
+        Self::TokenRejected,
+        Self::Denied,
+        Self::CaExpired,
+        Self::ClockSuspect,
+        Self::ServerUnreachable,
+    ];
+
+    /// The kebab-case name, equal to the JSON one.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Requesting => "requesting",
+            Self::PendingApproval => "pending-approval",
+            Self::Valid => "valid",
+            Self::RenewalDue => "renewal-due",
+            Self::RenewalOverdue => "renewal-overdue",
+            Self::ExpiredRecovering => "expired-recovering",
+            Self::TokenRejected => "token-rejected",
+            Self::Denied => "denied",
+            Self::CaExpired => "ca-expired",
+            Self::ClockSuspect => "clock-suspect",
+            Self::ServerUnreachable => "server-unreachable",
+        }
+    }
+}
+
+/// `GET /v1/certificates`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificatesStatus {
+    /// `eyewall` (we renew) or `kubelet` (we only watch).
+    pub owner: String,
+    /// Good: a certificate is in force and no renewal is overdue.
+    pub health: Health,
+    /// The state.
+    pub state: CertificateState,
+    /// Since when it is in this state.
+    pub since: Time,
+    /// Why it is in this state.
+    pub reason: Reason,
+    /// What happens next, in one sentence.
+    pub next: String,
+    /// When that happens, if it is a matter of time.
+    pub next_at: Option<Time>,
+    /// The certificate in force.
+    pub current: Option<CertificateView>,
+    /// The one open request.
+    pub request: Option<RequestView>,
+    /// The cluster CA of the bootstrap kubeconfig.
+    pub ca: Option<AuthorityView>,
+    /// Can this host's clock be trusted, and by what evidence?
+    pub clock: ClockView,
+    /// Certificates installed since the agent started.
+    pub installed_total: u64,
+    /// Attempts that failed since the agent started.
+    pub failures_total: u64,
+}
+
+/// A certificate as told to people. Nothing here is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// `CN=system:node:<name>,O=system:nodes`.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// Lower-case hex.
+    pub serial: String,
+    /// Start of its life.
+    pub not_before: Time,
+    /// End of its life.
+    pub not_after: Time,
+    /// When its renewal begins (drawn between `renew_at[0]` and `renew_at[1]` of its life from the serial).
+    pub renew_at: Time,
+    /// SHA-256 of the DER, lower-case hex; the API server's `credential-id` names the same.
+    pub sha256: String,
+    /// The file it was read from (the dated one, not the link).
+    pub file: String,
+}
+
+/// The open certificate signing request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestView {
+    /// The CSR object's name.
+    pub name: String,
+    /// With which identity it is asked for: `bootstrap` or `node`.
+    pub credential: String,
+    /// When its key was made.
+    pub since: Time,
+    /// Attempts so far with this request.
+    pub attempts: u32,
+}
+
+/// The cluster CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// Its subject.
+    pub subject: String,
+    /// Its end; every node certificate ends no later.
+    pub not_after: Time,
+}
+
+/// The clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockView {
+    /// May certificates be judged and asked for by it?
+    pub trusted: bool,
+    /// The evidence, or what is missing.
+    pub reason: Reason,
+}
+
+/// `GET /v1/kubelet`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KubeletStatus {
+    /// The systemd unit.
+    pub unit: String,
+    /// systemd's ActiveState (`active`, `failed`, ...); none if systemd could not be asked.
+    pub active_state: Option<String>,
+    /// Good: the unit is active and 10250 answers.
+    pub health: Health,
+    /// Since when the health is what it is.
+    pub since: Time,
+    /// Why.
+    pub reason: Reason,
+    /// `podman` or `docker`; none if there is none on the host.
+    pub runtime: Option<String>,
+    /// The image that `eyewall kubelet` last chose.
+    pub image: Option<ImageView>,
+    /// The unit's main process, if it runs.
+    pub main_pid: Option<u32>,
+    /// How often the agent restarted a wedged kubelet since it started.
+    pub restarts_total: u64,
+}
+
+/// The image the kubelet was started from. Written by `eyewall kubelet` to `/run/eyewall/kubelet.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageView {
+    /// As configured, digest included if there is one.
+    pub reference: String,
+    /// 0 is the first of `images`; more means a fallback is in use.
+    pub position: u32,
+    /// Why the ones before it were not used.
+    pub passed_over: Vec<Reason>,
+    /// When it was chosen.
+    pub chosen_at: Time,
+}
+
+/// `GET /v1/events`: `{"events": [...]}`, oldest first; with `?follow=1` one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Counts up from 1 with each start of the agent; a gap means that records were dropped.
+    pub sequence: u64,
+    /// When.
+    pub at: Time,
+    /// The event's name (`certificate-installed`).
+    pub event: String,
+    /// Its journal MESSAGE_ID.
+    pub message_id: String,
+    /// The sentence, as in the journal.
+    pub message: String,
+    /// The `EYEWALL_*` fields of the journal entry, keys without the prefix, lower case.
+    pub fields: std::collections::BTreeMap<String, String>,
+}
+
+/// The body of every error answer: `{"error": {"kind": "...", "message": "..."}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What was wrong.
+    pub error: Reason,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unknown_is_not_good() {
+        use Health::{Bad, Good, Unknown};
+        for (parts, want) in [
+            (&[][..], Unknown),
+            (&[Good, Good][..], Good),
+            (&[Good, Unknown][..], Unknown),
+            (&[Unknown, Bad, Good][..], Bad),
+        ] {
+            assert_eq!(Status::fold(parts), want, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn state_names_are_the_json_ones() {
+        for state in CertificateState::ALL {
+            let json = serde_json::to_string(&state).expect("a unit variant");
+            assert_eq!(json, format!("\"{}\"", state.as_str()));
+        }
+    }
+}
