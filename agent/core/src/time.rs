@@ -31,7 +31,9 @@ impl Time {
             .parse()
             .map_err(|error| format!("{text:?} is not an RFC 3339 time: {error}"))?;
         // Before 1970 there is neither a certificate nor a Kubernetes object.
-        Ok(Self::from_unix(u64::try_from(stamp.as_second()).unwrap_or(0)))
+        Ok(Self::from_unix(
+            u64::try_from(stamp.as_second()).unwrap_or(0),
+        ))
     }
 }
 

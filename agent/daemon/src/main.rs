@@ -1,2 +1,63 @@
-//! Skeleton.
-fn main() {}
+//! `eyewall`: the node agent and the tool that asks it. One binary, because one file is one URL, one hash and one version.
+//!
+//! Exit codes: 0 good, 1 not good or failed, 64 usage, 78 configuration.
+
+mod clock;
+mod run;
+mod verb;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The node agent of a Typhoon-style cluster: the kubelet, its certificate and its host.
+#[derive(Debug, Parser)]
+#[command(name = "eyewall", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: verb::Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The daemon (what eyewall.service runs)
+    Run,
+    /// Start the kubelet's container in place of this process (what kubelet.service runs)
+    Kubelet(verb::kubelet::Args),
+    /// The node on one screen
+    Status(verb::status::Args),
+    /// The kubelet's certificate; `renew` now; `needs-renewal` for scripts
+    Certificates(verb::certificates::Args),
+    /// What happened, as the journal has it
+    Events(verb::events::Args),
+    /// A config file's faults, all at once
+    Validate(verb::validate::Args),
+    /// Shell completions
+    Completions(verb::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own code is 2; sysexits' EX_USAGE is what units and scripts are promised.
+            let _ = error.print();
+            return if error.use_stderr() {
+                verb::USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.verb {
+        Verb::Run => run::main(&cli.global),
+        Verb::Kubelet(args) => verb::kubelet::main(&cli.global, &args),
+        Verb::Status(args) => verb::status::main(&cli.global, &args),
+        Verb::Certificates(args) => verb::certificates::main(&cli.global, &args),
+        Verb::Events(args) => verb::events::main(&cli.global, &args),
+        Verb::Validate(args) => verb::validate::main(&args),
+        Verb::Completions(args) => verb::completions::main(&args),
+    }
+}

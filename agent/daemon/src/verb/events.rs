@@ -1,0 +1,14 @@
+//! `eyewall events`: not written yet.
+
+use std::process::ExitCode;
+
+use super::Global;
+
+/// The flags of `eyewall events`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the verb.
+pub fn main(_global: &Global, _args: &Args) -> ExitCode {
+    ExitCode::FAILURE
+}

@@ -1,0 +1,14 @@
+//! `eyewall kubelet`: not written yet.
+
+use std::process::ExitCode;
+
+use super::Global;
+
+/// The flags of `eyewall kubelet`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the verb.
+pub fn main(_global: &Global, _args: &Args) -> ExitCode {
+    ExitCode::FAILURE
+}
