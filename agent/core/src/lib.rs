@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod event;
+pub mod hostname;
 pub mod secret;
 pub mod status;
 pub mod time;
