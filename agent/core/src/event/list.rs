@@ -1,0 +1,371 @@
+//! The list itself: one block an event. Ids come from `systemd-id128 new` and are never reused.
+
+use super::{Event, Priority};
+
+/// Makes each block a constant and a line of [`ALL`], so that the two cannot differ.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $event:expr;)*) => {
+        $($(#[$doc])* pub const $name: Event = $event;)*
+
+        /// Every event, in the order of the catalog.
+        pub const ALL: &[&Event] = &[$(&$name),*];
+    };
+}
+
+events! {
+    /// Eyewall has started.
+    AGENT_STARTED = Event {
+        id: "ee15cfab0c264b34b5f0dd7209caaa8f",
+        name: "agent-started",
+        priority: Priority::Info,
+        subject: "Eyewall has started",
+        meaning: "Version @EYEWALL_VERSION@ of the node agent is running for node @EYEWALL_NODE@.\n\
+         \n\
+         It holds no state of its own: it looks at the certificate store, the kubelet and the host afresh\n\
+         and goes on from what it finds. `eyewall status` shows the result.",
+    };
+
+    /// Eyewall is stopping.
+    AGENT_STOPPING = Event {
+        id: "60d9c9e243e644febd25925ed44df565",
+        name: "agent-stopping",
+        priority: Priority::Info,
+        subject: "Eyewall is stopping",
+        meaning: "The node agent was told to stop. The kubelet goes on running, with the certificate it has.\n\
+         While the agent is stopped nobody renews that certificate.",
+    };
+
+    /// Eyewall cannot see or do a part of its work on this host.
+    AGENT_LIMITED = Event {
+        id: "98b5d53f2fac424f98d46cf6923f1e3d",
+        name: "agent-limited",
+        priority: Priority::Warning,
+        subject: "Eyewall cannot see or do a part of its work on this host",
+        meaning: "The reason is @EYEWALL_KIND@. The agent does the rest of its work and shows what it cannot see as unknown.\n\
+         \n\
+         On a host that was made from the Ignition configuration of Eyewall this does not happen.\n\
+         Compare the unit with the one that was shipped: `systemctl cat eyewall.service`.",
+    };
+
+    /// A part of Eyewall has stopped working.
+    AGENT_STALLED = Event {
+        id: "ea821b89d72845d7b94f95096f1371c5",
+        name: "agent-stalled",
+        priority: Priority::Error,
+        subject: "A part of Eyewall has stopped working",
+        meaning: "The task @EYEWALL_TASK@ has not reported within its bound, so the agent no longer feeds the watchdog.\n\
+         systemd will restart it. No state is lost by that.\n\
+         \n\
+         If it happens again, keep the journal of eyewall.service and report it.",
+    };
+
+    /// The configuration is in force.
+    CONFIG_APPLIED = Event {
+        id: "d8d6bb1e3a35420882849923307d4bab",
+        name: "config-applied",
+        priority: Priority::Info,
+        subject: "The configuration is in force",
+        meaning: "The files @EYEWALL_FILES@ were read, found good and taken over. No restart is needed.",
+    };
+
+    /// The configuration was refused.
+    CONFIG_REFUSED = Event {
+        id: "096adde852cf4b63b7c7eb081d95d477",
+        name: "config-refused",
+        priority: Priority::Error,
+        subject: "The configuration was refused",
+        meaning: "The files on disk have faults. The configuration before them stays in force.\n\
+         \n\
+         `eyewall validate FILE` shows every fault with its line and column.",
+    };
+
+    /// This host has no name that a node may have.
+    NODE_NAME_MISSING = Event {
+        id: "1dae2523a6ef46ae99fb14b2493c7608",
+        name: "node-name-missing",
+        priority: Priority::Error,
+        subject: "This host has no name that a node may have",
+        meaning: "The hostname is empty or `localhost`. A certificate is never asked for under such a name, because\n\
+         every such host would claim the same node.\n\
+         \n\
+         Set the hostname, or `name` in the section [node] of /etc/eyewall/eyewall.toml. The agent goes on by itself.",
+    };
+
+    /// The clock of this host cannot be trusted.
+    CLOCK_SUSPECT = Event {
+        id: "24b269cb965d45bdbeefb9e8afef5344",
+        name: "clock-suspect",
+        priority: Priority::Warning,
+        subject: "The clock of this host cannot be trusted",
+        meaning: "Certificates are neither judged nor asked for while the clock is in doubt (@EYEWALL_KIND@): a wrong clock\n\
+         makes a good certificate look expired.\n\
+         \n\
+         See `timedatectl status` and `chronyc tracking`. The agent goes on by itself.",
+    };
+
+    /// The clock of this host is trusted again.
+    CLOCK_TRUSTED = Event {
+        id: "49783af9eb77430c8306ec8502fa7686",
+        name: "clock-trusted",
+        priority: Priority::Info,
+        subject: "The clock of this host is trusted again",
+        meaning: "Certificates are judged and asked for again.",
+    };
+
+    /// The kubelet's client certificate is now @EYEWALL_STATE@.
+    CERTIFICATE_STATE_CHANGED = Event {
+        id: "9d30f6357b3243ae9370d337b0922516",
+        name: "certificate-state-changed",
+        priority: Priority::Info,
+        subject: "The kubelet's client certificate is now @EYEWALL_STATE@",
+        meaning: "Its state was @EYEWALL_STATE_BEFORE@. `eyewall certificates` shows why and what happens next.",
+    };
+
+    /// A certificate was asked for.
+    CERTIFICATE_REQUESTED = Event {
+        id: "3197f6b3e6964f6389d9d79a3ff577db",
+        name: "certificate-requested",
+        priority: Priority::Info,
+        subject: "A certificate was asked for",
+        meaning: "The signing request @EYEWALL_CSR@ was made for node @EYEWALL_NODE@ with the @EYEWALL_CREDENTIAL@ credential.\n\
+         Its key is on disk, and never leaves this host.",
+    };
+
+    /// The certificate request waits for its approval.
+    CERTIFICATE_PENDING = Event {
+        id: "d35f3b3a709e4f1091654fe85f99abb5",
+        name: "certificate-pending",
+        priority: Priority::Info,
+        subject: "The certificate request waits for its approval",
+        meaning: "The signing request @EYEWALL_CSR@ is on the API server. Approval and signature are the work of\n\
+         kube-controller-manager. If it stays there, look at it:\n\
+         \n\
+         \x20   kubectl describe csr @EYEWALL_CSR@\n\
+         \x20   kubectl certificate approve @EYEWALL_CSR@",
+    };
+
+    /// A new certificate is in force.
+    CERTIFICATE_INSTALLED = Event {
+        id: "84076d818bbd42308b8647a68d9ffd9d",
+        name: "certificate-installed",
+        priority: Priority::Info,
+        subject: "A new certificate is in force",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ was proved (key, name, usage, chain, dates, and the API server's own\n\
+         answer) and then installed as @EYEWALL_FILE@. It ends at @EYEWALL_NOT_AFTER@ and is renewed from @EYEWALL_RENEW_AT@.\n\
+         \n\
+         The kubelet takes it over without a restart.",
+    };
+
+    /// A certificate that was already there was adopted.
+    CERTIFICATE_ADOPTED = Event {
+        id: "d414dde0e258465ab420615a5c5b2603",
+        name: "certificate-adopted",
+        priority: Priority::Info,
+        subject: "A certificate that was already there was adopted",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ in @EYEWALL_FILE@ is valid and belongs to this node.\n\
+         It ends at @EYEWALL_NOT_AFTER@ and is renewed from @EYEWALL_RENEW_AT@.",
+    };
+
+    /// The certificate is due for renewal.
+    CERTIFICATE_RENEWAL_DUE = Event {
+        id: "71307959ae144867af0d593c438e05d8",
+        name: "certificate-renewal-due",
+        priority: Priority::Info,
+        subject: "The certificate is due for renewal",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ ends at @EYEWALL_NOT_AFTER@. A new one is being asked for;\n\
+         the present one stays in force until the new one is proved.",
+    };
+
+    /// The certificate should have been renewed long ago.
+    CERTIFICATE_RENEWAL_OVERDUE = Event {
+        id: "b9891a832738444fa6c27359829d744e",
+        name: "certificate-renewal-overdue",
+        priority: Priority::Error,
+        subject: "The certificate should have been renewed long ago",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ ends at @EYEWALL_NOT_AFTER@ and its renewal keeps failing (@EYEWALL_KIND@).\n\
+         When it ends the node is cut off from its cluster.\n\
+         \n\
+         `eyewall certificates` shows what stands in the way.",
+    };
+
+    /// A certificate file that cannot be used was set aside.
+    CERTIFICATE_QUARANTINED = Event {
+        id: "53007b39c952439fb91cc3963ce14462",
+        name: "certificate-quarantined",
+        priority: Priority::Warning,
+        subject: "A certificate file that cannot be used was set aside",
+        meaning: "The file @EYEWALL_FILE@ is no usable certificate and key of this node (@EYEWALL_KIND@).\n\
+         It was moved to @EYEWALL_MOVED_TO@, and a new one is asked for.",
+    };
+
+    /// The certificate request was refused.
+    CERTIFICATE_DENIED = Event {
+        id: "d5d62a258f774809b2a61eabfe262258",
+        name: "certificate-denied",
+        priority: Priority::Error,
+        subject: "The certificate request was refused",
+        meaning: "The signing request @EYEWALL_CSR@ was denied, or its signer failed (@EYEWALL_KIND@). The agent asks again only after a\n\
+         long pause, because a refusal is a decision and not a fault of the network.\n\
+         \n\
+         \x20   kubectl get csr @EYEWALL_CSR@ -o yaml",
+    };
+
+    /// An attempt to get a certificate failed.
+    CERTIFICATE_FAILED = Event {
+        id: "377053cdea7a426c966c023f551379fb",
+        name: "certificate-failed",
+        priority: Priority::Warning,
+        subject: "An attempt to get a certificate failed",
+        meaning: "The reason is @EYEWALL_KIND@. The agent tries again with growing pauses; this is said once for each new reason.\n\
+         \n\
+         `eyewall certificates` shows the attempts and when the next one is.",
+    };
+
+    /// The API server does not know the bootstrap token.
+    BOOTSTRAP_TOKEN_REJECTED = Event {
+        id: "e5e75388f91b43b094d3c52f2406a6d1",
+        name: "bootstrap-token-rejected",
+        priority: Priority::Error,
+        subject: "The API server does not know the bootstrap token",
+        meaning: "The credential in the bootstrap kubeconfig was answered with 401: the token has expired, was deleted,\n\
+         or is another cluster's. Put a new token into the kubeconfig, or renew the old one in the cluster.\n\
+         The agent goes on by itself.",
+    };
+
+    /// The certificate has expired.
+    CERTIFICATE_EXPIRED = Event {
+        id: "e6a896e4a5a6491cae4d187acd92382a",
+        name: "certificate-expired",
+        priority: Priority::Error,
+        subject: "The certificate has expired",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ ended at @EYEWALL_NOT_AFTER@. The node is cut off from its cluster.\n\
+         A new certificate is asked for with the bootstrap credential.",
+    };
+
+    /// The certificate is good again.
+    CERTIFICATE_RECOVERED = Event {
+        id: "313329368eae40edb5d2ddd38159017e",
+        name: "certificate-recovered",
+        priority: Priority::Info,
+        subject: "The certificate is good again",
+        meaning: "The kubelet's client certificate is valid again after it was @EYEWALL_STATE_BEFORE@.",
+    };
+
+    /// The cluster's certificate authority has expired.
+    CA_EXPIRED = Event {
+        id: "676694827854478aa55cf33542df830e",
+        name: "ca-expired",
+        priority: Priority::Error,
+        subject: "The cluster's certificate authority has expired",
+        meaning: "The authority of the bootstrap kubeconfig ended at @EYEWALL_NOT_AFTER@. Nothing on this host can help:\n\
+         the cluster needs a new authority, and every node its certificate in the bootstrap kubeconfig.",
+    };
+
+    /// The kubelet's kubeconfig was written.
+    KUBECONFIG_WRITTEN = Event {
+        id: "2da93f9b40c3443b95383d6bd95088d2",
+        name: "kubeconfig-written",
+        priority: Priority::Info,
+        subject: "The kubelet's kubeconfig was written",
+        meaning: "The file @EYEWALL_FILE@ names the certificate by its path, so a renewal never writes it again.",
+    };
+
+    /// A kubelet configuration was written.
+    KUBELET_CONFIG_WRITTEN = Event {
+        id: "1a60433b18104097a74639238949cc7e",
+        name: "kubelet-config-written",
+        priority: Priority::Info,
+        subject: "A kubelet configuration was written",
+        meaning: "There was no @EYEWALL_FILE@, so the default one of Typhoon was written. A file that is there is never changed.",
+    };
+
+    /// The kubelet is healthy.
+    KUBELET_HEALTHY = Event {
+        id: "14511f0c890347e5a1673a2ad386d7b1",
+        name: "kubelet-healthy",
+        priority: Priority::Info,
+        subject: "The kubelet is healthy",
+        meaning: "The unit @EYEWALL_UNIT@ is active and its port answers.",
+    };
+
+    /// The kubelet is not healthy.
+    KUBELET_UNHEALTHY = Event {
+        id: "be0ae5c21e5a4ea39da24376e63f4b1d",
+        name: "kubelet-unhealthy",
+        priority: Priority::Warning,
+        subject: "The kubelet is not healthy",
+        meaning: "The unit @EYEWALL_UNIT@ is not as it should be (@EYEWALL_KIND@).\n\
+         \n\
+         \x20   systemctl status @EYEWALL_UNIT@\n\
+         \x20   journalctl -u @EYEWALL_UNIT@",
+    };
+
+    /// The kubelet was restarted.
+    KUBELET_RESTARTED = Event {
+        id: "493049c6d57246fc995a093e7eda3562",
+        name: "kubelet-restarted",
+        priority: Priority::Warning,
+        subject: "The kubelet was restarted",
+        meaning: "The unit @EYEWALL_UNIT@ did not answer for too long (@EYEWALL_KIND@), so the agent asked systemd to restart it.\n\
+         Running pods are not stopped by that.",
+    };
+
+    /// The kubelet keeps failing and is no longer restarted.
+    KUBELET_RESTART_BUDGET_SPENT = Event {
+        id: "0a7d84abcd45417fb79fb06169ca5d26",
+        name: "kubelet-restart-budget-spent",
+        priority: Priority::Error,
+        subject: "The kubelet keeps failing and is no longer restarted",
+        meaning: "The agent has restarted @EYEWALL_UNIT@ as often as it may in this time and now leaves it alone:\n\
+         more restarts would only hide the cause. See `journalctl -u @EYEWALL_UNIT@`. The budget fills again with time.",
+    };
+
+    /// The kubelet's image was chosen.
+    KUBELET_IMAGE_CHOSEN = Event {
+        id: "2359fa4e9df54f9a92e743f253f05c01",
+        name: "kubelet-image-chosen",
+        priority: Priority::Info,
+        subject: "The kubelet's image was chosen",
+        meaning: "The image @EYEWALL_IMAGE@ is run with @EYEWALL_RUNTIME@.",
+    };
+
+    /// The kubelet runs from a fallback image.
+    KUBELET_IMAGE_FALLBACK = Event {
+        id: "0433c13feae64298a2b25169792a30a6",
+        name: "kubelet-image-fallback",
+        priority: Priority::Warning,
+        subject: "The kubelet runs from a fallback image",
+        meaning: "The first image of the list could not be had, so @EYEWALL_IMAGE@ (number @EYEWALL_POSITION@ after the first) is run.\n\
+         \n\
+         Look at the network, the registry and the name of the first image. The next start of the kubelet tries it again.",
+    };
+
+    /// The kubelet could not be started.
+    KUBELET_START_FAILED = Event {
+        id: "92d8b4c8a275443c832e09812fa0f828",
+        name: "kubelet-start-failed",
+        priority: Priority::Error,
+        subject: "The kubelet could not be started",
+        meaning: "`eyewall kubelet` gave up (@EYEWALL_KIND@). systemd starts it again after the pause of the unit.\n\
+         The message says what was missing.",
+    };
+
+    /// A command was accepted over the socket.
+    COMMAND_ACCEPTED = Event {
+        id: "99215545711d4882814ac8bc377fdb9b",
+        name: "command-accepted",
+        priority: Priority::Info,
+        subject: "A command was accepted over the socket",
+        meaning: "The process @EYEWALL_PID@ of user @EYEWALL_UID@ asked for @EYEWALL_COMMAND@.",
+    };
+
+    /// A command over the socket was refused.
+    PEER_REFUSED = Event {
+        id: "0908c2203e2e4cd88874b8525f7a0303",
+        name: "peer-refused",
+        priority: Priority::Warning,
+        subject: "A command over the socket was refused",
+        meaning: "The process @EYEWALL_PID@ of user @EYEWALL_UID@ asked for @EYEWALL_COMMAND@. Only root may do that;\n\
+         members of the group eyewall may read.",
+    };
+}
