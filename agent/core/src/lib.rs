@@ -3,9 +3,11 @@
 //!
 //! A newcomer reads [`status`] (what the agent knows), then [`rotation`] (the certificate's one decision) and its table.
 
+pub mod cert;
 pub mod config;
 pub mod event;
 pub mod hostname;
+pub mod kubeconfig;
 pub mod secret;
 pub mod status;
 pub mod time;
