@@ -1,0 +1,67 @@
+//! `eyewall.toml`: only what differs from the defaults, so that a node follows better defaults of a later version.
+
+use crate::{Options, Role};
+
+/// The two files below `/etc/eyewall`.
+pub(crate) struct ConfigFiles {
+    /// `eyewall.toml`.
+    pub(crate) main: String,
+    /// `eyewall.toml.d/10-ignition.toml`: what the command line said, where the main file is the operator's own.
+    pub(crate) dropin: Option<String>,
+}
+
+const HEADER: &str = "# Eyewall's configuration, written by eyewall-ignition. Every key has a default that is right for Typhoon.\n";
+
+/// The files for these options.
+pub(crate) fn config_files(options: &Options) -> ConfigFiles {
+    let said = said(options);
+    match &options.config_file {
+        Some(text) => ConfigFiles {
+            main: text.clone(),
+            dropin: (!said.is_empty()).then(|| {
+                format!("# What the command line of eyewall-ignition said; it wins over eyewall.toml.\n{said}")
+            }),
+        },
+        None => ConfigFiles {
+            main: format!("{HEADER}{said}"),
+            dropin: None,
+        },
+    }
+}
+
+/// The keys that the options set, as TOML.
+fn said(options: &Options) -> String {
+    let mut node = String::new();
+    if let Some(name) = &options.name {
+        node += &format!("name = {}\n", toml_string(name));
+    }
+    if options.role != Role::default() {
+        node += &format!("role = {}\n", toml_string(options.role.as_str()));
+    }
+    let mut text = String::new();
+    if !node.is_empty() {
+        text += &format!("\n[node]\n{node}");
+    }
+    if !options.images.is_empty() {
+        let images: Vec<String> = options.images.iter().map(|i| toml_string(i)).collect();
+        text += &format!("\n[kubelet]\nimages = [{}]\n", images.join(", "));
+    }
+    text
+}
+
+/// A basic TOML string. What may not stand in one as it is (quotes, backslashes, control characters) is escaped.
+fn toml_string(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out += &format!("\\u{:04X}", c as u32),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
