@@ -2,9 +2,25 @@
 //!
 //! Reading TOML into this, with all faults at once, is the submodules' business; the rest of the program sees only [`Config`].
 
+mod document;
+mod endpoint;
+mod fault;
+mod image;
+mod keys;
+mod kubernetes;
+mod nearest;
+mod read;
+mod table;
+mod value;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use endpoint::Endpoint;
+pub use fault::{Fault, Faults};
+pub use image::Image;
+pub use read::{Source, read};
 
 /// Everything `/etc/eyewall/eyewall.toml` can say (DESIGN 4).
 #[derive(Clone, Debug, PartialEq, Default)]
