@@ -2,8 +2,14 @@
 //!
 //! Exit codes: 0 good, 1 not good or failed, 64 usage, 78 configuration.
 
+mod capabilities;
 mod clock;
+mod events;
+mod journal;
+mod query;
 mod run;
+mod socket;
+mod supervisor;
 mod verb;
 
 use std::process::ExitCode;
@@ -32,6 +38,8 @@ enum Verb {
     Certificates(verb::certificates::Args),
     /// What happened, as the journal has it
     Events(verb::events::Args),
+    /// The events' message catalog, for journalctl -x
+    Catalog(verb::catalog::Args),
     /// A config file's faults, all at once
     Validate(verb::validate::Args),
     /// Shell completions
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Status(args) => verb::status::main(&cli.global, &args),
         Verb::Certificates(args) => verb::certificates::main(&cli.global, &args),
         Verb::Events(args) => verb::events::main(&cli.global, &args),
+        Verb::Catalog(args) => verb::catalog::main(&args),
         Verb::Validate(args) => verb::validate::main(&args),
         Verb::Completions(args) => verb::completions::main(&args),
     }

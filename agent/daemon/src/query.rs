@@ -1,0 +1,1 @@
+//! The client side of the socket: what the verbs ask the daemon.

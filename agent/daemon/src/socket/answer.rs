@@ -1,0 +1,272 @@
+//! From a question to its answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eyewall_core::status::{ErrorBody, EventRecord, Health, Reason, Status};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::audit::Audit;
+use super::cache::{Cache, document};
+use super::route::{Query, Refusal, route};
+use super::server::Limits;
+use super::stream::{Body, Deadline, LINES, feed};
+use super::{Deps, Peer, RenewRequest};
+
+/// The name of the one command in audits.
+const RENEW: &str = "certificates-renew";
+
+/// All that an answer is made of.
+#[derive(Debug)]
+pub struct Answerer {
+    deps: Deps,
+    cache: Cache,
+    audit: Audit,
+    limits: Limits,
+    followers: Arc<Semaphore>,
+}
+
+/// `GET /v1/events`.
+#[derive(Serialize)]
+struct Story<'a> {
+    events: Vec<&'a EventRecord>,
+}
+
+impl Answerer {
+    /// Answers from `deps` within `limits`.
+    pub fn new(deps: Deps, limits: Limits) -> Self {
+        Self {
+            cache: Cache::new(deps.status.clone()),
+            audit: Audit::new(deps.events.clone()),
+            followers: Arc::new(Semaphore::new(limits.followers)),
+            deps,
+            limits,
+        }
+    }
+
+    fn answer(
+        &self,
+        query: Query,
+        peer: Peer,
+        deadline: &Arc<Deadline>,
+    ) -> Result<Response<Body>, Refusal> {
+        match query {
+            Query::Status => Ok(json(StatusCode::OK, self.pages()?.status)),
+            Query::Certificates => Ok(json(StatusCode::OK, self.pages()?.certificates)),
+            Query::Kubelet => Ok(json(StatusCode::OK, self.pages()?.kubelet)),
+            Query::Events { follow: false } => {
+                let records = self.deps.events.recent();
+                let events = records.iter().map(|record| &**record).collect();
+                let story = document(&Story { events }).map_err(|_| Refusal::broken())?;
+                Ok(json(StatusCode::OK, story))
+            }
+            Query::Events { follow: true } => self.follow(deadline),
+            Query::Health => match self.deps.heartbeats.stalled() {
+                None => Ok(text("ok\n")),
+                Some(task) => Err(Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "agent-stalled",
+                    format!(
+                        "The task {task} has stopped working; the watchdog will restart the agent."
+                    ),
+                )),
+            },
+            Query::Ready => {
+                let status = Arc::clone(&self.deps.status.borrow());
+                match status.health {
+                    Health::Good => Ok(text("ok\n")),
+                    _ => Err(Refusal::new(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "not-ready",
+                        why_not(&status),
+                    )),
+                }
+            }
+            Query::Renew => self.renew(peer),
+        }
+    }
+
+    fn pages(&self) -> Result<super::cache::Pages, Refusal> {
+        self.cache.pages().map_err(|_| Refusal::broken())
+    }
+
+    fn follow(&self, deadline: &Arc<Deadline>) -> Result<Response<Body>, Refusal> {
+        let place = Arc::clone(&self.followers)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::busy("Too many follow the events at once; stop one of them."))?;
+        let (kept, coming) = self.deps.events.follow();
+        let (lines, body) = mpsc::channel(LINES);
+        // From here on only a stall ends it.
+        deadline.send_replace(None);
+        tokio::spawn(feed(
+            kept,
+            coming,
+            lines,
+            Arc::clone(deadline),
+            self.limits.stall,
+            place,
+        ));
+        let mut response = Response::new(Body::Lines(body));
+        let kind = HeaderValue::from_static("application/x-ndjson");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        Ok(response)
+    }
+
+    /// Commands are for uid 0, whoever may read.
+    fn renew(&self, peer: Peer) -> Result<Response<Body>, Refusal> {
+        if !peer.may_command() {
+            self.audit.refused(peer, RENEW);
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "not-root",
+                "Only root may renew the certificate; members of the group eyewall may read.",
+            ));
+        }
+        if self.deps.status.borrow().certificates.owner == "kubelet" {
+            return Err(Refusal::new(
+                StatusCode::CONFLICT,
+                "not-the-owner",
+                "The kubelet renews this certificate itself: [certificates] owner is \"kubelet\", so eyewall only watches.",
+            ));
+        }
+        match self.deps.renew.try_send(RenewRequest { peer }) {
+            // Full: the same wish waits already.
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Closed(_)) => {
+                return Err(Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "certificates-not-running",
+                    "The agent is stopping, or its certificate task has ended; see the journal of eyewall.service.",
+                ));
+            }
+        }
+        self.audit.accepted(peer, RENEW);
+        let accepted = Reason::new(
+            "renewal-requested",
+            "A renewal was asked for; `eyewall certificates` shows how it goes.",
+        );
+        let body = document(&accepted).map_err(|_| Refusal::broken())?;
+        Ok(json(StatusCode::ACCEPTED, body))
+    }
+}
+
+/// One request. Its head has arrived, so the patience begins anew.
+///
+/// # Errors
+/// None: whatever is wrong is an answer.
+pub async fn respond(
+    answerer: &Answerer,
+    peer: Peer,
+    deadline: &Arc<Deadline>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    deadline.send_replace(Some(Instant::now() + answerer.limits.patience));
+    let answer = match route(request.method(), request.uri()) {
+        // Nothing takes a body yet. It is read all the same, so that the connection can go on behind it.
+        Ok(query) => match drain(request.into_body(), answerer.limits.body).await {
+            Ok(()) => answerer.answer(query, peer, deadline),
+            Err(refusal) => Err(refusal),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    Ok(answer.unwrap_or_else(|refusal| refusal.response()))
+}
+
+async fn drain(body: Incoming, limit: usize) -> Result<(), Refusal> {
+    if hyper::body::Body::is_end_stream(&body) {
+        return Ok(());
+    }
+    let too_large = || {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("A request's body may have {limit} octets at most."),
+        )
+    };
+    if hyper::body::Body::size_hint(&body).lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad-body",
+            "The request's body ended before it was complete.",
+        )),
+    }
+}
+
+/// The first part that is not good, in its own words.
+fn why_not(status: &Status) -> String {
+    [
+        (status.certificates.health, &status.certificates.reason),
+        (status.kubelet.health, &status.kubelet.reason),
+    ]
+    .into_iter()
+    .find(|(health, _)| *health != Health::Good)
+    .map_or_else(
+        || "The node is not good; /v1/status shows why.".to_owned(),
+        |(_, reason)| reason.message.clone(),
+    )
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    respond_with(status, "application/json", body)
+}
+
+fn text(body: &'static str) -> Response<Body> {
+    respond_with(
+        StatusCode::OK,
+        "text/plain",
+        Bytes::from_static(body.as_bytes()),
+    )
+}
+
+fn respond_with(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::Document(Some(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+impl Refusal {
+    /// 503, for now.
+    pub fn busy(message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    }
+
+    fn broken() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "not-serializable",
+            "The answer could not be put into JSON; please report this.",
+        )
+    }
+
+    /// Its body.
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: Reason::new(self.kind, self.message.as_str()),
+        }
+    }
+
+    fn response(&self) -> Response<Body> {
+        let body = document(&self.body()).unwrap_or_else(|_| Bytes::new());
+        let mut response = json(self.status, body);
+        if let Some(allow) = self.allow {
+            let allow = HeaderValue::from_static(allow);
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        response
+    }
+}

@@ -1,0 +1,49 @@
+//! The socket: HTTP/1.1 for the group to read and for uid 0 to command. It knows the status type and receivers only.
+//!
+//! A hostile reader must not hurt the daemon: connections, followers, sizes and times all have a limit.
+
+mod answer;
+mod audit;
+mod cache;
+mod listener;
+mod peer;
+mod route;
+mod server;
+mod stream;
+
+#[cfg(test)]
+mod example;
+#[cfg(test)]
+mod tests;
+
+pub use listener::{Bound, ListenError, listen};
+pub use peer::Peer;
+pub use server::serve;
+
+use std::sync::Arc;
+
+use eyewall_core::status::Status;
+use tokio::sync::{mpsc, watch};
+
+use crate::events::Events;
+use crate::supervisor::Heartbeats;
+
+/// What the socket serves from. Values and receivers: it never waits for a task.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// The one page of everything.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// The story so far, and where audits go.
+    pub events: Events,
+    /// To the certificate task. One place is enough: a second wish before the first is served is the same wish.
+    pub renew: mpsc::Sender<RenewRequest>,
+    /// Which loops are alive, for `/healthz`.
+    pub heartbeats: Heartbeats,
+}
+
+/// `POST /v1/certificates/renew`, already allowed and audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenewRequest {
+    /// Who asked.
+    pub peer: Peer,
+}

@@ -1,0 +1,176 @@
+//! HTTP to a typed question: nothing past this file knows a path or a method.
+
+use hyper::{Method, StatusCode, Uri};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The page of everything.
+    Status,
+    /// Its part about the certificate.
+    Certificates,
+    /// Its part about the kubelet.
+    Kubelet,
+    /// The story so far, or from here on.
+    Events {
+        /// Go on as it happens.
+        follow: bool,
+    },
+    /// Is the agent alive?
+    Health,
+    /// Is the node good?
+    Ready,
+    /// Renew the certificate now.
+    Renew,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The machine word.
+    pub kind: &'static str,
+    /// The sentence.
+    pub message: String,
+    /// For 405: what would be allowed.
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    /// A refusal of this kind.
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            message: message.into(),
+            allow: None,
+        }
+    }
+}
+
+/// What a path means, whatever the method.
+fn resource(path: &str) -> Option<(&'static str, Query)> {
+    Some(match path {
+        "/v1/status" => ("GET", Query::Status),
+        "/v1/certificates" => ("GET", Query::Certificates),
+        "/v1/kubelet" => ("GET", Query::Kubelet),
+        "/v1/events" => ("GET", Query::Events { follow: false }),
+        "/healthz" => ("GET", Query::Health),
+        "/readyz" => ("GET", Query::Ready),
+        "/v1/certificates/renew" => ("POST", Query::Renew),
+        _ => return None,
+    })
+}
+
+/// Promised by the interface, and not there yet: a client can tell this from a typing error.
+fn is_planned(path: &str) -> bool {
+    ["/v1/posture", "/v1/reboot"].iter().any(|planned| {
+        path.strip_prefix(planned)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }) || path == "/metrics"
+}
+
+/// The question of a request.
+///
+/// # Errors
+/// 404, 405 or 400, each with its kind.
+pub fn route(method: &Method, target: &Uri) -> Result<Query, Refusal> {
+    let path = target.path();
+    let Some((allow, query)) = resource(path) else {
+        return Err(if is_planned(path) {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "not-in-this-version",
+                format!("This version of eyewall does not serve {path} yet."),
+            )
+        } else {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "no-such-path",
+                "There is nothing at this path; /v1/status shows everything on one page.",
+            )
+        });
+    };
+    if method.as_str() != allow {
+        return Err(Refusal {
+            allow: Some(allow),
+            ..Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                format!("{path} understands {allow} only."),
+            )
+        });
+    }
+    match (query, target.query()) {
+        (query, None | Some("")) => Ok(query),
+        (Query::Events { .. }, Some("follow=1")) => Ok(Query::Events { follow: true }),
+        (Query::Events { .. }, Some("follow=0")) => Ok(Query::Events { follow: false }),
+        _ => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad-query",
+            format!("{path} does not understand what follows the question mark."),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods() {
+        let refused = |status: u16, kind| Err((status, kind));
+        for (request, want) in [
+            ("GET /v1/status", Ok(Query::Status)),
+            ("GET /v1/status?", Ok(Query::Status)),
+            ("GET /v1/certificates", Ok(Query::Certificates)),
+            ("GET /v1/kubelet", Ok(Query::Kubelet)),
+            ("GET /v1/events", Ok(Query::Events { follow: false })),
+            (
+                "GET /v1/events?follow=1",
+                Ok(Query::Events { follow: true }),
+            ),
+            (
+                "GET /v1/events?follow=0",
+                Ok(Query::Events { follow: false }),
+            ),
+            ("GET /healthz", Ok(Query::Health)),
+            ("GET /readyz", Ok(Query::Ready)),
+            ("POST /v1/certificates/renew", Ok(Query::Renew)),
+            (
+                "GET /v1/certificates/renew",
+                refused(405, "method-not-allowed"),
+            ),
+            ("POST /v1/status", refused(405, "method-not-allowed")),
+            ("HEAD /v1/status", refused(405, "method-not-allowed")),
+            ("DELETE /v1/events", refused(405, "method-not-allowed")),
+            ("GET /v1/events?follow=yes", refused(400, "bad-query")),
+            ("GET /v1/status?follow=1", refused(400, "bad-query")),
+            ("GET /v1/posture", refused(404, "not-in-this-version")),
+            (
+                "POST /v1/posture/check",
+                refused(404, "not-in-this-version"),
+            ),
+            ("POST /v1/reboot/hold", refused(404, "not-in-this-version")),
+            ("GET /metrics", refused(404, "not-in-this-version")),
+            ("GET /v1/rebooted", refused(404, "no-such-path")),
+            ("GET /", refused(404, "no-such-path")),
+            ("GET /v1/status/", refused(404, "no-such-path")),
+            ("GET /v1/../v1/status", refused(404, "no-such-path")),
+            ("GET /v1/%73tatus", refused(404, "no-such-path")),
+        ] {
+            let (method, target) = request.split_once(' ').expect("two words");
+            let method = method.parse().expect("a method");
+            let got = route(&method, &target.parse().expect("a target"));
+            let got = got.map_err(|refusal| (refusal.status.as_u16(), refusal.kind));
+            assert_eq!(got, want, "{request}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_one() {
+        let refusal = route(&Method::PUT, &Uri::from_static("/v1/certificates/renew"));
+        assert_eq!(refusal.expect_err("refused").allow, Some("POST"));
+    }
+}
