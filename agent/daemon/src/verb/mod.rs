@@ -1,5 +1,6 @@
 //! The verbs: each one function in one file. `anyhow` ends here.
 
+pub mod catalog;
 pub mod certificates;
 pub mod completions;
 pub mod events;
