@@ -6,6 +6,7 @@ use ignition_config::v3_3::{Config, Dropin, File, Resource, Storage, Systemd, Un
 use sha2::{Digest, Sha512};
 
 use crate::config_file::config_files;
+use crate::explained::without_comments;
 use crate::{Binary, Error, Options, Os};
 
 /// Where the binary lies, on every OS: the units name it.
@@ -35,29 +36,33 @@ fn files(options: &Options) -> Vec<File> {
     let config = config_files(options);
     let mut files = vec![
         file(BINARY, 0o755, binary(&options.binary)),
-        text(
-            "/etc/eyewall/eyewall.catalog",
-            include_str!("../../units/eyewall.catalog"),
+        file(
+            "/etc/eyewall/eyewall.toml",
+            0o644,
+            inline_text(&config.main),
         ),
-        text("/etc/eyewall/eyewall.toml", &config.main),
     ];
     if let Some(dropin) = &config.dropin {
-        files.push(text("/etc/eyewall/eyewall.toml.d/10-ignition.toml", dropin));
+        files.push(file(
+            "/etc/eyewall/eyewall.toml.d/10-ignition.toml",
+            0o644,
+            inline_text(dropin),
+        ));
     }
     if let Some(kubeconfig) = &options.bootstrap_kubeconfig {
         // 0600 where Typhoon has 0644: it holds the bootstrap token, and both its readers are root.
         files.push(file(KUBECONFIG, 0o600, inline_text(kubeconfig)));
     }
     files.extend([
-        text(
+        explained(
             "/etc/systemd/logind.conf.d/inhibitors.conf",
             include_str!("../../units/10-eyewall-logind.conf"),
         ),
-        text(
+        explained(
             "/etc/sysusers.d/eyewall.conf",
             include_str!("../../units/eyewall.sysusers.conf"),
         ),
-        text(
+        explained(
             "/etc/tmpfiles.d/eyewall.conf",
             include_str!("../../units/eyewall.tmpfiles.conf"),
         ),
@@ -118,7 +123,7 @@ fn units(options: &Options) -> Vec<Unit> {
 
 fn enabled(name: &str, contents: &str) -> Unit {
     Unit {
-        contents: Some(contents.to_owned()),
+        contents: Some(without_comments(contents)),
         enabled: Some(true),
         ..Unit::new(name.to_owned())
     }
@@ -127,15 +132,15 @@ fn enabled(name: &str, contents: &str) -> Unit {
 fn dropin(contents: Option<String>) -> Option<Vec<Dropin>> {
     contents.map(|contents| {
         vec![Dropin {
-            contents: Some(contents),
+            contents: Some(without_comments(&contents)),
             name: "10-platform.conf".to_owned(),
         }]
     })
 }
 
-/// A file of root's that everyone may read.
-fn text(path: &str, contents: &str) -> File {
-    file(path, 0o644, inline_text(contents))
+/// One of `units/`, which everyone may read.
+fn explained(path: &str, contents: &str) -> File {
+    file(path, 0o644, inline_text(&without_comments(contents)))
 }
 
 fn file(path: &str, mode: i64, contents: Resource) -> File {

@@ -1,5 +1,7 @@
 //! `eyewall.toml`: only what differs from the defaults, so that a node follows better defaults of a later version.
 
+use eyewall_core::config::Source;
+
 use crate::{Options, Role};
 
 /// The two files below `/etc/eyewall`.
@@ -8,6 +10,23 @@ pub(crate) struct ConfigFiles {
     pub(crate) main: String,
     /// `eyewall.toml.d/10-ignition.toml`: what the command line said, where the main file is the operator's own.
     pub(crate) dropin: Option<String>,
+}
+
+impl ConfigFiles {
+    /// As the agent reads them.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        let source = |name: &str, text: &str| Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        };
+        let mut sources = vec![source("eyewall.toml", &self.main)];
+        sources.extend(
+            self.dropin
+                .iter()
+                .map(|text| source("eyewall.toml.d/10-ignition.toml", text)),
+        );
+        sources
+    }
 }
 
 const HEADER: &str = "# Eyewall's configuration, written by eyewall-ignition. Every key has a default that is right for Typhoon.\n";

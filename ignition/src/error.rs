@@ -1,5 +1,8 @@
 //! What can be wrong with what was asked for.
 
+use eyewall_core::config::Faults;
+use eyewall_core::kubeconfig::KubeconfigFault;
+
 use crate::{Os, Platform};
 
 /// Why there is no fragment. Each sentence says what to give instead.
@@ -27,16 +30,22 @@ pub enum Error {
         /// As given.
         name: String,
         /// Which rule it breaks.
-        why: String,
+        why: &'static str,
     },
     /// An image reference that no registry can answer.
-    #[error("{image:?} is not an image reference: {why}")]
+    #[error("the image {image:?} {why}")]
     BadImage {
         /// As given.
         image: String,
         /// Which rule it breaks.
         why: &'static str,
     },
+    /// The configuration that the host would get has faults.
+    #[error("the configuration has faults:\n{0}")]
+    BadConfig(Faults),
+    /// The bootstrap kubeconfig is not one; what is wrong is told without its content.
+    #[error("{0}")]
+    BadKubeconfig(#[from] KubeconfigFault),
     /// The platform's node facts come from a metadata unit that this OS does not have.
     #[error(
         "platform {platform} needs the cloud's metadata, and os {os} has no unit that reads it; choose fcos or flatcar, or platform metal with --name"
@@ -61,6 +70,8 @@ impl Error {
             Self::NotAProgram(_) => "not-a-program",
             Self::BadName { .. } => "bad-name",
             Self::BadImage { .. } => "bad-image",
+            Self::BadConfig(faults) => faults.kind(),
+            Self::BadKubeconfig(fault) => fault.kind(),
             Self::NoMetadata { .. } => "no-metadata",
             Self::Json(_) => "json",
         }

@@ -3,8 +3,8 @@
 //! applies, and one that every Fedora CoreOS and Flatcar of today reads).
 //!
 //! [`fragment`] is a function of [`Options`] alone: it reads no file and no clock, so the same options give the same
-//! bytes. Files are read by the command, in `main.rs`. What is installed on the host lies in `units/` and is taken
-//! from there unchanged; [`platform`] says what differs between clouds, [`Os`] what differs between systems.
+//! bytes. Files are read by the command, in `main.rs`. What is installed on the host lies in `units/`, explained line by
+//! line, and is taken from there without the comments; [`platform`] says what differs between clouds, [`Os`] what differs between systems.
 //!
 //! # Merged over Typhoon's own config
 //!
@@ -17,6 +17,7 @@
 mod build;
 mod config_file;
 mod error;
+mod explained;
 mod options;
 pub mod platform;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::{ArgGroup, Parser};
 use eyewall_ignition::{Binary, Options, Os, Platform, Role, render};
 
 /// EX_USAGE of sysexits(3).
@@ -19,13 +19,13 @@ const USAGE: u8 = 64;
 struct Cli {
     /// The host's operating system
     #[arg(long, value_enum)]
-    os: OsArg,
+    os: Os,
     /// What the node is for
     #[arg(long, value_enum)]
-    role: RoleArg,
+    role: Role,
     /// Where the host runs
     #[arg(long, value_enum)]
-    platform: PlatformArg,
+    platform: Platform,
     /// Let Ignition fetch the binary from here
     #[arg(long, value_name = "URL", requires = "binary_sha512")]
     binary_url: Option<String>,
@@ -50,30 +50,6 @@ struct Cli {
     /// Print it for people
     #[arg(long)]
     pretty: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OsArg {
-    Fcos,
-    Flatcar,
-    Generic,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleArg {
-    Worker,
-    Controller,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PlatformArg {
-    Aws,
-    Azure,
-    Gcp,
-    #[value(name = "digitalocean")]
-    DigitalOcean,
-    Metal,
-    Qemu,
 }
 
 fn main() -> ExitCode {
@@ -130,23 +106,9 @@ fn options(cli: Cli) -> anyhow::Result<Options> {
         }
     };
     Ok(Options {
-        os: match cli.os {
-            OsArg::Fcos => Os::Fcos,
-            OsArg::Flatcar => Os::Flatcar,
-            OsArg::Generic => Os::Generic,
-        },
-        role: match cli.role {
-            RoleArg::Worker => Role::Worker,
-            RoleArg::Controller => Role::Controller,
-        },
-        platform: match cli.platform {
-            PlatformArg::Aws => Platform::Aws,
-            PlatformArg::Azure => Platform::Azure,
-            PlatformArg::Gcp => Platform::Gcp,
-            PlatformArg::DigitalOcean => Platform::DigitalOcean,
-            PlatformArg::Metal => Platform::Metal,
-            PlatformArg::Qemu => Platform::Qemu,
-        },
+        os: cli.os,
+        role: cli.role,
+        platform: cli.platform,
         binary,
         config_file: cli.config_file.as_deref().map(read).transpose()?,
         bootstrap_kubeconfig: cli.bootstrap_kubeconfig.as_deref().map(read).transpose()?,

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use eyewall_core::config::{Image, read};
+use eyewall_core::{hostname, kubeconfig};
+
+use crate::config_file::config_files;
 use crate::{Error, Platform};
 
 /// The host's operating system: which container runtime it has, and which of its own services stand in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Os {
     /// Fedora CoreOS: podman; docker.service is masked, as Typhoon does, since its socket would start it.
     Fcos,
@@ -16,9 +20,6 @@ pub enum Os {
 }
 
 impl Os {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Fcos, Self::Flatcar, Self::Generic];
-
     /// The word on the command line and in eyewall.toml.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +37,7 @@ impl fmt::Display for Os {
 }
 
 /// What the node is for; the kubelet's label and taint follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Role {
     /// Runs the workloads.
     #[default]
@@ -46,9 +47,6 @@ pub enum Role {
 }
 
 impl Role {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Worker, Self::Controller];
-
     /// The word on the command line and in eyewall.toml.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -151,6 +149,25 @@ impl Options {
                     return Err(Error::NotAProgram(bytes.len()));
                 }
             }
+        }
+        if let Some(name) = &self.name
+            && let Some(why) = hostname::fault_of(name)
+        {
+            return Err(Error::BadName {
+                name: name.clone(),
+                why,
+            });
+        }
+        for image in &self.images {
+            Image::parse(image).map_err(|why| Error::BadImage {
+                image: image.clone(),
+                why,
+            })?;
+        }
+        // The node would refuse them too, but one at a time, with nobody looking, and after its first boot.
+        read(&config_files(self).sources()).map_err(Error::BadConfig)?;
+        if let Some(kubeconfig) = &self.bootstrap_kubeconfig {
+            kubeconfig::parse(kubeconfig)?;
         }
         if self.os == Os::Generic && self.platform.needs_metadata() {
             return Err(Error::NoMetadata {

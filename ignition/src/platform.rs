@@ -9,7 +9,7 @@ use std::fmt;
 use crate::Os;
 
 /// Where the host runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Platform {
     /// The kubelet is given its provider id, by which the cloud's controllers find its instance.
     Aws,
@@ -18,6 +18,7 @@ pub enum Platform {
     /// Nothing special.
     Gcp,
     /// The node's name is its private address, and the bootstrap kubeconfig comes later, over ssh.
+    #[value(name = "digitalocean")]
     DigitalOcean,
     /// The bootstrap kubeconfig comes later, over ssh.
     Metal,
@@ -50,16 +51,6 @@ const COREOS_METADATA: Metadata = Metadata {
 };
 
 impl Platform {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Aws,
-        Self::Azure,
-        Self::Gcp,
-        Self::DigitalOcean,
-        Self::Metal,
-        Self::Qemu,
-    ];
-
     /// The word on the command line; as Ignition and Typhoon name it.
     pub fn as_str(self) -> &'static str {
         match self {

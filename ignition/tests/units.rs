@@ -1,0 +1,356 @@
+//! `units/` as the real systemd reads it. Needs Debian's package `systemd` (the tools, not a running systemd).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what went wrong by panicking, in its helpers too"
+)]
+
+mod cases;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use clap::ValueEnum;
+use eyewall_ignition::{Os, Platform, Role, fragment};
+
+fn units() -> PathBuf {
+    cases::path("../units")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+fn tool(name: &str, arguments: &[&str]) -> Output {
+    Command::new(name)
+        .args(arguments)
+        .env("SYSTEMD_LOG_TARGET", "console")
+        .output()
+        .unwrap_or_else(|error| panic!("{name} (Debian: apt-get install systemd): {error}"))
+}
+
+/// A root with the system's own units (sysinit.target and all that it pulls in) and the programs that ours name.
+fn root() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| root.path().join(path);
+    for directory in ["etc/systemd/system", "usr/lib", "opt/bin", "run", "var/lib"] {
+        fs::create_dir_all(at(directory)).unwrap();
+    }
+    copy(
+        Path::new("/usr/lib/systemd/system"),
+        &at("usr/lib/systemd/system"),
+    );
+    symlink("usr/lib", at("lib")).unwrap();
+    symlink("usr/bin", at("bin")).unwrap();
+    for program in [
+        "opt/bin/eyewall",
+        "usr/bin/systemd-sysusers",
+        "usr/bin/journalctl",
+        "usr/bin/podman",
+        "usr/bin/docker",
+        "usr/bin/bash",
+    ] {
+        let program = at(program);
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    root
+}
+
+/// Files and symlinks, no deeper than units lie.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy(&entry.path(), &to);
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(entry.path()).unwrap(), to).unwrap();
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Puts a fragment's units there, as Ignition does, and lets systemd judge those that have contents.
+fn verify(root: &Path, config: &ignition_config::v3_3::Config) -> Output {
+    let directory = root.join("etc/systemd/system");
+    let mut names = Vec::new();
+    for unit in config.systemd.as_ref().unwrap().units.as_ref().unwrap() {
+        if let Some(contents) = &unit.contents {
+            fs::write(directory.join(&unit.name), contents).unwrap();
+            names.push(unit.name.clone());
+        }
+        for dropin in unit.dropins.iter().flatten() {
+            let directory = directory.join(format!("{}.d", unit.name));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(
+                directory.join(&dropin.name),
+                dropin.contents.as_ref().unwrap(),
+            )
+            .unwrap();
+        }
+    }
+    let root = format!("--root={}", root.display());
+    let mut arguments = vec!["verify", "--man=no", &root];
+    arguments.extend(names.iter().map(String::as_str));
+    tool("systemd-analyze", &arguments)
+}
+
+#[test]
+fn systemd_has_nothing_to_say_about_any_fragment() {
+    for os in Os::value_variants() {
+        for platform in Platform::value_variants() {
+            if *os == Os::Generic && platform.needs_metadata() {
+                continue;
+            }
+            let root = root();
+            for unit in ["afterburn", "coreos-metadata"] {
+                let file = root
+                    .path()
+                    .join(format!("etc/systemd/system/{unit}.service"));
+                fs::write(file, "[Service]\nExecStart=/usr/bin/bash\n").unwrap();
+            }
+            let config = fragment(&cases::plain(*os, Role::Worker, *platform)).unwrap();
+            let output = verify(root.path(), &config);
+            assert!(
+                output.status.success(),
+                "{os} {platform}: {}",
+                text(&output)
+            );
+            assert_eq!(text(&output), "", "{os} {platform}: not even a warning");
+        }
+    }
+}
+
+#[test]
+fn systemd_has_nothing_to_say_about_the_broken_glass() {
+    for runtime in ["podman", "docker"] {
+        let root = root();
+        let directory = root.path().join("etc/systemd/system/kubelet.service.d");
+        fs::create_dir_all(&directory).unwrap();
+        let dropin = units().join(format!("break-glass-{runtime}.conf"));
+        fs::copy(dropin, directory.join("99-break-glass.conf")).unwrap();
+        let config = fragment(&cases::plain(Os::Generic, Role::Worker, Platform::Qemu)).unwrap();
+        let output = verify(root.path(), &config);
+        assert!(output.status.success(), "{runtime}: {}", text(&output));
+        assert_eq!(text(&output), "", "{runtime}: not even a warning");
+    }
+    let source = eyewall_core::config::Source {
+        name: "break-glass.toml".to_owned(),
+        text: fs::read_to_string(units().join("break-glass.toml")).unwrap(),
+    };
+    let config = eyewall_core::config::read(&[source]).unwrap();
+    assert_eq!(
+        config.certificates.owner,
+        eyewall_core::config::Owner::Kubelet
+    );
+}
+
+/// So that the tests above mean something.
+#[test]
+fn systemd_does_speak_up() {
+    for (name, from, to) in [
+        ("a key that is none", "LimitCORE=0", "LimitCORES=0"),
+        (
+            "a value that is none",
+            "WatchdogSec=120s",
+            "WatchdogSec=soon",
+        ),
+        (
+            "a program that is not there",
+            "/opt/bin/eyewall run",
+            "/opt/bin/eyewal run",
+        ),
+        ("a syscall group that is none", "@resources", "@resource"),
+    ] {
+        let root = root();
+        let mut config =
+            fragment(&cases::plain(Os::Generic, Role::Worker, Platform::Qemu)).unwrap();
+        for unit in config.systemd.as_mut().unwrap().units.as_mut().unwrap() {
+            if unit.name == "eyewall.service" {
+                let contents = unit.contents.take().unwrap();
+                assert!(contents.contains(from), "{name}: the unit has no {from}");
+                unit.contents = Some(contents.replace(from, to));
+            }
+        }
+        let output = verify(root.path(), &config);
+        assert_ne!(text(&output), "", "{name} passed");
+    }
+}
+
+/// `systemd-analyze security` counts tenths: 25 is an exposure of 2.5.
+#[test]
+fn the_agent_is_little_exposed() {
+    let unit = units().join("eyewall.service");
+    let security = |threshold: &str| {
+        let threshold = format!("--threshold={threshold}");
+        let arguments = [
+            "security",
+            "--offline=true",
+            "--no-pager",
+            &threshold,
+            unit.to_str().unwrap(),
+        ];
+        tool("systemd-analyze", &arguments)
+    };
+    let output = security("25");
+    assert!(output.status.success(), "{}", text(&output));
+    // The tool can fail: nothing that talks to a network is as little exposed as this.
+    assert!(!security("5").status.success());
+}
+
+/// What the sandbox must keep, whatever it scores: each of these once cost someone a node or a key.
+#[test]
+fn the_sandbox_keeps_its_promises() {
+    let unit = fs::read_to_string(units().join("eyewall.service")).unwrap();
+    for line in [
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+        "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+        "SecureBits=noroot noroot-locked",
+        "NoNewPrivileges=yes",
+        "LimitCORE=0",
+        "ProtectHostname=no",
+        "RestartPreventExitStatus=64 78",
+        "Before=kubelet.service",
+        "RuntimeDirectoryPreserve=yes",
+    ] {
+        assert!(unit.lines().any(|l| l == line), "{line}");
+    }
+    // A mount namespace of the kubelet's own would cut its pods' mounts off from the host.
+    let kubelet = fs::read_to_string(units().join("kubelet.service")).unwrap();
+    for key in [
+        "Private",
+        "Protect",
+        "ReadWritePaths",
+        "BindPaths",
+        "TemporaryFileSystem",
+        "RuntimeDirectory",
+    ] {
+        assert!(
+            !kubelet.lines().any(|l| l.starts_with(key)),
+            "kubelet.service has {key}"
+        );
+    }
+}
+
+/// Habit of the house: a reader never has to ask why a line is there.
+#[test]
+fn every_line_is_explained() {
+    let mut files = 0;
+    for entry in fs::read_dir(units()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.ends_with(".catalog") || name.ends_with(".toml") {
+            continue;
+        }
+        files += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with('#'), "{name} does not say what it is for");
+        let mut explained = false;
+        let mut continued = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            let goes_on = std::mem::replace(&mut continued, line.ends_with('\\'));
+            match line.chars().next() {
+                Some('#') => explained = true,
+                // A comment is for the lines right below it: up to the next blank line or section.
+                None | Some('[') => explained = false,
+                _ => assert!(explained || goes_on, "{name}:{number}: {line}"),
+            }
+        }
+    }
+    assert!(files >= 10, "{files} files were read");
+}
+
+#[test]
+fn the_directories_are_made_and_an_operators_mode_stays() {
+    let root = root();
+    let config = root.path().join("etc/eyewall");
+    fs::create_dir_all(&config).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o700)).unwrap();
+    let mode = |path: &str| {
+        let metadata =
+            fs::metadata(root.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert!(metadata.is_dir(), "{path}");
+        metadata.permissions().mode() & 0o7777
+    };
+    // Twice: it runs at every boot.
+    for _ in 0..2 {
+        let output = tool(
+            "systemd-tmpfiles",
+            &[
+                "--create",
+                &format!("--root={}", root.path().display()),
+                units().join("eyewall.tmpfiles.conf").to_str().unwrap(),
+            ],
+        );
+        assert!(output.status.success(), "{}", text(&output));
+        for (path, want) in [
+            ("var/lib/kubelet", 0o755),
+            ("var/lib/kubelet/pki", 0o755),
+            ("etc/kubernetes", 0o755),
+            ("etc/eyewall", 0o700),
+            ("etc/eyewall/eyewall.toml.d", 0o755),
+            ("var/lib/systemd/catalog", 0o755),
+        ] {
+            assert_eq!(mode(path), want, "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_sockets_group_is_made() {
+    let root = root();
+    let directory = root.path().join("etc/sysusers.d");
+    fs::create_dir_all(&directory).unwrap();
+    fs::copy(
+        units().join("eyewall.sysusers.conf"),
+        directory.join("eyewall.conf"),
+    )
+    .unwrap();
+    // As eyewall.socket calls it; and again, as at every later start.
+    for _ in 0..2 {
+        let output = tool(
+            "systemd-sysusers",
+            &[&format!("--root={}", root.path().display()), "eyewall.conf"],
+        );
+        assert!(output.status.success(), "{}", text(&output));
+        let groups = fs::read_to_string(root.path().join("etc/group")).unwrap();
+        let ours = groups
+            .lines()
+            .filter(|line| line.starts_with("eyewall:"))
+            .count();
+        assert_eq!(ours, 1, "{groups}");
+    }
+}
+
+/// The tree that `eyewall-catalog.service` shows to journalctl.
+#[test]
+fn the_catalog_is_compiled_from_such_a_tree() {
+    let root = root();
+    let directory = root.path().join("usr/local/lib/systemd/catalog");
+    fs::create_dir_all(&directory).unwrap();
+    let catalog = fs::read_to_string(units().join("eyewall.catalog")).unwrap();
+    fs::write(directory.join("eyewall.catalog"), &catalog).unwrap();
+    let root = format!("--root={}", root.path().display());
+    let output = tool("journalctl", &["--update-catalog", &root]);
+    assert!(output.status.success(), "{}", text(&output));
+    let output = tool("journalctl", &["--list-catalog", "--no-pager", &root]);
+    let listed = text(&output);
+    let events = eyewall_core::event::ALL;
+    assert!(!events.is_empty());
+    for event in events {
+        let line = format!("{} eyewall: {}", event.id, event.subject);
+        assert!(
+            listed.lines().any(|l| l == line),
+            "{line} is not in\n{listed}"
+        );
+    }
+}
