@@ -3,11 +3,16 @@
 //!
 //! A newcomer reads [`status`] (what the agent knows), then [`rotation`] (the certificate's one decision) and its table.
 
+pub mod backoff;
 pub mod cert;
 pub mod config;
+pub mod csr;
 pub mod event;
 pub mod hostname;
 pub mod kubeconfig;
+pub mod proof;
+pub mod rotation;
+pub mod screen;
 pub mod secret;
 pub mod status;
 pub mod time;
