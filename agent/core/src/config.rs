@@ -14,12 +14,14 @@ mod table;
 mod value;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use endpoint::Endpoint;
 pub use fault::{Fault, Faults};
 pub use image::Image;
+pub(crate) use kubernetes::extra_arg_fault;
 pub use read::{Source, read};
 
 /// Everything `/etc/eyewall/eyewall.toml` can say (DESIGN 4).
@@ -83,12 +85,18 @@ pub struct Node {
 pub struct Cluster {
     /// The kubeconfig with the bootstrap token.
     pub bootstrap_kubeconfig: PathBuf,
+    /// The cluster's DNS service: the 10th address of the service network. Only for a KubeletConfiguration that the agent writes.
+    pub dns: Vec<IpAddr>,
+    /// The cluster's DNS domain. Only for a KubeletConfiguration that the agent writes.
+    pub domain: String,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             bootstrap_kubeconfig: "/etc/kubernetes/kubeconfig".into(),
+            dns: vec![IpAddr::from([10, 3, 0, 10])],
+            domain: "cluster.local".to_owned(),
         }
     }
 }

@@ -10,7 +10,7 @@ mod server;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-pub use read::parse;
+pub use read::{LARGEST, parse};
 pub use server::Server;
 
 use crate::secret::Secret;

@@ -10,6 +10,8 @@ pub mod csr;
 pub mod event;
 pub mod hostname;
 pub mod kubeconfig;
+pub mod kubelet;
+pub mod os;
 pub mod proof;
 pub mod rotation;
 pub mod screen;

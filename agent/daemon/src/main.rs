@@ -2,13 +2,18 @@
 //!
 //! Exit codes: 0 good, 1 not good or failed, 64 usage, 78 configuration.
 
+mod api;
 mod capabilities;
+mod certificates;
 mod clock;
 mod events;
+mod hints;
+mod host;
 mod journal;
 mod query;
 mod run;
 mod socket;
+mod store;
 mod supervisor;
 mod verb;
 

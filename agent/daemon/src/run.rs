@@ -1,11 +1,230 @@
-//! `eyewall run`: the composition root. Only this file knows all tasks.
+//! `eyewall run`: the composition root. Only this file knows all tasks; they meet through the channels made here.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use eyewall_core::config::Config;
+use eyewall_core::event;
+use eyewall_core::status::{
+    AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status,
+};
+use eyewall_core::time::Time;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::events::Events;
+use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::Global;
+use crate::{capabilities, certificates, clock, host, journal, socket};
+
+/// The longest round of the certificate task: a connection, a watch of 50 s, a proof, and the wait before it.
+const CERTIFICATE_ROUND: Duration = Duration::from_secs(240);
 
 /// The daemon.
-pub fn main(_global: &Global) -> ExitCode {
-    let _ = crate::clock::now();
-    ExitCode::FAILURE
+pub fn main(global: &Global) -> ExitCode {
+    journal::init();
+    let config = Config::default();
+    let _ = global;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Only name resolution and a few file reads go there.
+        .max_blocking_threads(2)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build();
+    let done = runtime
+        .context("the runtime cannot be made")
+        .and_then(|runtime| runtime.block_on(run(config)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let started_at = Time(clock::now());
+    let mut terminate =
+        signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let events = Events::new();
+    let heartbeats = Heartbeats::new(events.clone());
+    let bound = socket::listen(&config.socket.path)?;
+    let limits = capabilities::reduce();
+
+    let (config_tx, config_rx) = watch::channel(Arc::new(config));
+    let (certificates_tx, certificates_rx) = watch::channel(None);
+    let (kubelet_tx, kubelet_rx) = watch::channel(None);
+    let (renew_tx, renew_rx) = mpsc::channel(1);
+    let page = Page {
+        started_at,
+        limits,
+        config: config_rx.clone(),
+        certificates: certificates_rx,
+        kubelet: kubelet_rx,
+    };
+    let (status_tx, status_rx) = watch::channel(Arc::new(page.compose()));
+
+    tokio::spawn(certificates::run(certificates::Deps {
+        config: config_rx.clone(),
+        status: certificates_tx,
+        events: events.clone(),
+        renew: renew_rx,
+        heartbeat: heartbeats.register("certificates", CERTIFICATE_ROUND),
+        clock: clock::now,
+        hostname: host::hostname,
+        draw: host::draw,
+    }));
+    let serve = tokio::spawn(socket::serve(
+        bound,
+        socket::Deps {
+            status: status_rx.clone(),
+            events: events.clone(),
+            renew: renew_tx,
+            heartbeats,
+        },
+    ));
+    let _ = (kubelet_tx, config_tx);
+
+    let mut supervisor = Supervisor::new();
+    let node = page.compose().node.name.unwrap_or_default();
+    events.emit(
+        &event::AGENT_STARTED,
+        format!("eyewall {} is running", env!("CARGO_PKG_VERSION")),
+        &[("version", env!("CARGO_PKG_VERSION")), ("node", &node)],
+    );
+    let composed = compose(page, status_tx, &mut supervisor);
+    tokio::select! {
+        () = composed => anyhow::bail!("a task ended that never should"),
+        ended = serve => anyhow::bail!("the socket ended: {}", ended.map_or_else(|error| error.to_string(), |error| error.to_string())),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    events.emit(
+        &event::AGENT_STOPPING,
+        "eyewall stops; the kubelet goes on",
+        &[],
+    );
+    supervisor.stopping("stopping");
+    Ok(())
+}
+
+/// Composes the page anew whenever a part of it changes, and keeps systemd's sentence.
+async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor: &mut Supervisor) {
+    let mut ready = false;
+    loop {
+        let composed = page.compose();
+        let sentence = sentence(&composed);
+        // Ready is: the socket answers, and the kubelet has what it needs to start.
+        if !ready && page.certificates.borrow().is_some() {
+            supervisor.ready(&sentence);
+            ready = true;
+        } else {
+            supervisor.status(&sentence);
+        }
+        status.send_replace(Arc::new(composed));
+        let changed = tokio::select! {
+            changed = page.config.changed() => changed,
+            changed = page.certificates.changed() => changed,
+            changed = page.kubelet.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// `systemctl status` shows this.
+fn sentence(status: &Status) -> String {
+    let certificates = &status.certificates;
+    let kubelet = &status.kubelet;
+    format!(
+        "certificate {}: {}; kubelet: {}",
+        certificates.state.as_str(),
+        certificates.reason.message,
+        kubelet.reason.message
+    )
+}
+
+/// The parts of the one page.
+struct Page {
+    started_at: Time,
+    limits: Vec<Reason>,
+    config: watch::Receiver<Arc<Config>>,
+    certificates: watch::Receiver<Option<CertificatesStatus>>,
+    kubelet: watch::Receiver<Option<KubeletStatus>>,
+}
+
+impl Page {
+    fn compose(&self) -> Status {
+        let config = Arc::clone(&self.config.borrow());
+        let certificates = self
+            .certificates
+            .borrow()
+            .clone()
+            .unwrap_or_else(|| unlooked_certificates(self.started_at));
+        let kubelet = self
+            .kubelet
+            .borrow()
+            .clone()
+            .unwrap_or_else(|| unlooked_kubelet(&config, self.started_at));
+        Status {
+            health: Status::fold(&[certificates.health, kubelet.health]),
+            node: host::node(&config),
+            agent: AgentStatus {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                started_at: self.started_at,
+                config: ConfigStatus {
+                    files: Vec::new(),
+                    loaded_at: self.started_at,
+                    refused: None,
+                },
+                limits: self.limits.clone(),
+            },
+            certificates,
+            kubelet,
+        }
+    }
+}
+
+/// Before the first look, which takes milliseconds.
+fn unlooked_certificates(now: Time) -> CertificatesStatus {
+    use eyewall_core::status::{CertificateState, ClockView};
+    let reason = Reason::new("not-looked-yet", "the agent has just started");
+    CertificatesStatus {
+        owner: "eyewall".to_owned(),
+        health: Health::Unknown,
+        state: CertificateState::Absent,
+        since: now,
+        reason: reason.clone(),
+        next: "the store is read".to_owned(),
+        next_at: None,
+        current: None,
+        request: None,
+        ca: None,
+        clock: ClockView {
+            trusted: false,
+            reason,
+        },
+        installed_total: 0,
+        failures_total: 0,
+    }
+}
+
+fn unlooked_kubelet(config: &Config, now: Time) -> KubeletStatus {
+    KubeletStatus {
+        unit: config.kubelet.unit.clone(),
+        active_state: None,
+        health: Health::Unknown,
+        since: now,
+        reason: Reason::new("not-looked-yet", "the agent has just started"),
+        runtime: None,
+        image: None,
+        main_pid: None,
+        restarts_total: 0,
+    }
 }

@@ -35,7 +35,8 @@ fn reads_what_a_certificate_says() {
 
 #[test]
 fn knows_what_is_no_kubelet_identity() {
-    let cases: [(&str, fn(&mut CertificateParams)); 4] = [
+    type Change = fn(&mut CertificateParams);
+    let cases: [(&str, Change); 4] = [
         ("another organisation", |p| {
             p.distinguished_name
                 .push(DnType::OrganizationName, "system:masters")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::kubernetes::{label_fault, taint_fault};
 use super::table::Table;
 use super::value::{
-    boolean, count, dns_name, duration, endpoint, endpoint_or_none, fractions, images, is_check_id,
+    address, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fractions, images, is_check_id,
     node_name, path, service, textfile, time_zone, waiver, window, word,
 };
 use super::{Config, LockChoice, OnDrainTimeout, OsChoice, Owner, Role, RuntimeChoice};
@@ -24,6 +24,8 @@ pub(super) fn read(root: &mut Table<'_>, config: &mut Config) {
     root.table("cluster", |t| {
         let c = &mut config.cluster;
         t.key("bootstrap_kubeconfig", &mut c.bootstrap_kubeconfig, path);
+        t.key("dns", &mut c.dns, |v| v.list(address));
+        t.key("domain", &mut c.domain, dns_name);
     });
     root.table("certificates", |t| {
         let c = &mut config.certificates;

@@ -1,5 +1,6 @@
 //! Readers of single values: each gives the typed value, or tells the fault and gives `None`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -194,6 +195,19 @@ pub(super) fn dns_name(value: &Value<'_>) -> Option<String> {
     match hostname::subdomain_fault(text) {
         None => Some(text.to_owned()),
         Some(why) => value.wrong("bad-name", format!("{path} cannot be {text:?}: {why}")),
+    }
+}
+
+/// An IPv4 or IPv6 address.
+pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
+    let path = value.path();
+    let text = value.text()?;
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => value.wrong(
+            "bad-address",
+            format!("{path} cannot be {text:?}: write an address like \"10.3.0.10\""),
+        ),
     }
 }
 

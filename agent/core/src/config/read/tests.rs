@@ -19,6 +19,8 @@ os = "flatcar"
 
 [cluster]
 bootstrap_kubeconfig = "/a/kubeconfig"
+dns = ["10.100.0.10", "fd00::a"]
+domain = "example.com"
 
 [certificates]
 owner = "kubelet"
@@ -73,6 +75,8 @@ fn full() -> Config {
         },
         cluster: Cluster {
             bootstrap_kubeconfig: "/a/kubeconfig".into(),
+            dns: vec![[10, 100, 0, 10].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 0xa].into()],
+            domain: "example.com".to_owned(),
         },
         certificates: Certificates {
             owner: Owner::Kubelet,

@@ -82,6 +82,11 @@ fn each_fault_has_its_place_its_kind_and_its_key() {
         ),
         // Values
         (
+            "address",
+            "[cluster]\ndns = [\"10.3.0.10/16\"]\ndomain = \"Cluster\"",
+            &["2:8 bad-address cluster.dns[0]", "3:10 bad-name cluster.domain"],
+        ),
+        (
             "role",
             "[node]\nrole = \"master\"",
             &["2:8 unknown-word node.role"],

@@ -1,0 +1,508 @@
+//! The one decision about the kubelet's client certificate: what is the state, why, and what is the next step (DESIGN 5).
+//!
+//! [`decide`] sees the store, the open request, the clock and how the last attempt ended, and returns a [`Decision`]. It is
+//! asked again after every step, at every hint and at least every [`LOOK_AGAIN`], so it holds no memory of its own: a
+//! restart finds the same files and comes to the same step.
+
+mod attempt;
+pub mod clock;
+mod schedule;
+
+use std::time::{Duration, SystemTime};
+
+pub use attempt::{Attempt, Outcome};
+pub use schedule::{Schedule, schedule};
+
+use crate::cert::CertView;
+use crate::config::Owner;
+use crate::hostname::{NodeName, NodeNameFault};
+use crate::status::{CertificateState as State, Reason};
+use crate::time::{Time, human};
+
+/// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How long an answer about the clock counts.
+pub const CLOCK_FRESH: Duration = Duration::from_secs(900);
+
+/// What the shell saw.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The node's name, or why there is none.
+    pub node: Result<NodeName, NodeNameFault>,
+    /// The cluster CA of the bootstrap kubeconfig (the earliest end, if it is a bundle), or why it cannot be used.
+    pub bootstrap: Result<Time, Reason>,
+    /// What stands at `kubelet-client-current.pem`.
+    pub current: Current,
+    /// The key and request on disk, if an attempt is open.
+    pub request: Option<Request>,
+    /// What is known of this host's clock; `None`: nobody has looked lately.
+    pub clock: Option<Clock>,
+    /// How the last attempt ended, while nothing it depended on has changed since.
+    pub last: Option<Attempt>,
+    /// An operator asked for a renewal.
+    pub renewal_asked: bool,
+}
+
+/// The PEM in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Current {
+    /// No file, or the empty placeholder.
+    Nothing,
+    /// It is there and cannot be read (permissions, IO): nothing is done to it.
+    Unreadable(Reason),
+    /// Corrupt, half, without its key, or no kubelet identity of this cluster: to be put aside.
+    Unusable(Reason),
+    /// A kubelet identity with its key.
+    Usable {
+        /// The leaf.
+        leaf: Box<CertView>,
+        /// When it was installed, by the file's own time; the start of its life if unknown.
+        installed_at: Time,
+        /// Which CA vouches for it.
+        anchor: Anchor,
+    },
+}
+
+/// Which CA a certificate chains to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// The bootstrap kubeconfig's.
+    Bootstrap,
+    /// Only the one that the kubelet trusts now: the bootstrap kubeconfig has a new one.
+    Installed,
+    /// There is no CA to check with.
+    Unchecked,
+}
+
+/// A key and request on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The CSR object's name.
+    pub name: String,
+    /// The CN it asks for.
+    pub common_name: String,
+    /// DER of its public key.
+    pub public_key: Vec<u8>,
+    /// When it was made.
+    pub since: Time,
+}
+
+/// What is known of the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// When that was found out, by the clock itself.
+    pub at: Time,
+    /// May it be trusted?
+    pub trusted: bool,
+    /// The evidence.
+    pub reason: Reason,
+}
+
+/// With which identity to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The bootstrap kubeconfig's.
+    Bootstrap,
+    /// The certificate in force.
+    Node,
+}
+
+/// What to do next.
+#[must_use = "a step that is not taken is a node without its keeper"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing before this instant.
+    Idle {
+        /// When to look again; never more than [`LOOK_AGAIN`] ahead.
+        until: SystemTime,
+    },
+    /// Put the PEM in force aside and a usable older one, or the placeholder, in its place.
+    Quarantine(Reason),
+    /// Drop the key and request on disk: they can lead to nothing.
+    Forget(&'static str),
+    /// Make a key and request on disk.
+    Prepare,
+    /// Find out whether the clock can be trusted.
+    CheckClock,
+    /// Send the request (or find it again), wait for it, prove what comes, install it.
+    Ask(Identity),
+}
+
+/// State, reason and step.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The state.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// What happens next, for people.
+    pub next: String,
+    /// When, if it is a matter of time.
+    pub next_at: Option<Time>,
+    /// What the shell does.
+    pub step: Step,
+}
+
+/// What the configuration says about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Who renews.
+    pub owner: Owner,
+    /// Fractions of the lifetime between which the renewal point is drawn.
+    pub renew_at: [f64; 2],
+}
+
+/// Decides. Pure: the same input gives the same answer.
+pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
+    let now = Time(now);
+    match &seen.current {
+        Current::Unreadable(reason) => {
+            return idle(
+                now,
+                State::Absent,
+                reason.clone(),
+                "the file is read again",
+                Some(after(now, LOOK_AGAIN)),
+            );
+        }
+        Current::Unusable(reason) if policy.owner == Owner::Kubelet => {
+            // The kubelet would crash on it for ever (kubernetes#131111 and its family), but this mode never writes.
+            return idle(
+                now,
+                State::Absent,
+                reason.clone(),
+                "nothing: owner is \"kubelet\", so the agent only looks; remove the file and the kubelet bootstraps",
+                None,
+            );
+        }
+        Current::Unusable(reason) => {
+            return Decision {
+                state: State::Absent,
+                reason: reason.clone(),
+                next: "the file is put aside and a certificate is asked for".to_owned(),
+                next_at: None,
+                step: Step::Quarantine(reason.clone()),
+            };
+        }
+        Current::Nothing | Current::Usable { .. } => {}
+    }
+    let held = Held::of(now, seen, policy);
+    if policy.owner == Owner::Kubelet {
+        return watch_only(now, held.as_ref());
+    }
+    if let Some(held) = &held
+        && let Some(rest) = held.rest(now, seen)
+    {
+        return rest;
+    }
+    acquire(now, seen, held.as_ref())
+}
+
+/// A certificate in force and its schedule.
+struct Held<'a> {
+    leaf: &'a CertView,
+    schedule: Schedule,
+    anchor: Anchor,
+    /// Still in its life.
+    alive: bool,
+    /// Why it should be replaced now, if it should.
+    due: Option<Reason>,
+}
+
+impl<'a> Held<'a> {
+    fn of(now: Time, seen: &'a Seen, policy: &Policy) -> Option<Self> {
+        let Current::Usable {
+            leaf,
+            installed_at,
+            anchor,
+        } = &seen.current
+        else {
+            return None;
+        };
+        let schedule = schedule(leaf, *installed_at, policy.renew_at);
+        let alive = now < leaf.not_after;
+        let due = if !alive {
+            Some(Reason::new(
+                "certificate-expired",
+                format!("the certificate ended at {}", leaf.not_after),
+            ))
+        } else if let Ok(node) = &seen.node
+            && leaf.common_name != node.common_name()
+        {
+            Some(Reason::new(
+                "node-name-changed",
+                format!(
+                    "the certificate is for {:?} and this node is {:?}",
+                    leaf.common_name,
+                    node.common_name()
+                ),
+            ))
+        } else if *anchor == Anchor::Installed {
+            Some(Reason::new(
+                "authority-changed",
+                "the bootstrap kubeconfig has a new cluster CA; the certificate in force is of the one before it",
+            ))
+        } else if seen.renewal_asked {
+            Some(Reason::new(
+                "renewal-asked",
+                "an operator asked for a renewal",
+            ))
+        } else if now >= schedule.overdue_at {
+            Some(Reason::new(
+                "renewal-overdue",
+                format!(
+                    "renewal began at {} and has not succeeded",
+                    schedule.renew_at
+                ),
+            ))
+        } else if now >= schedule.renew_at {
+            Some(Reason::new(
+                "renewal-due",
+                format!("its renewal point was {}", schedule.renew_at),
+            ))
+        } else {
+            None
+        };
+        Some(Self {
+            leaf,
+            schedule,
+            anchor: *anchor,
+            alive,
+            due,
+        })
+    }
+
+    /// The answer while nothing is due: rest, or tidy up.
+    fn rest(&self, now: Time, seen: &Seen) -> Option<Decision> {
+        if let Some(request) = &seen.request {
+            if request.public_key == self.leaf.public_key {
+                return Some(Decision {
+                    state: State::Valid,
+                    reason: valid(self.leaf),
+                    next: "the finished request is tidied away".to_owned(),
+                    next_at: None,
+                    step: Step::Forget("its certificate is in force"),
+                });
+            }
+            // A renewal that was cut short goes on: its request is open on the API server, and there is to be one.
+            return None;
+        }
+        if self.due.is_some() {
+            return None;
+        }
+        Some(idle(
+            now,
+            State::Valid,
+            valid(self.leaf),
+            "renewal",
+            Some(self.schedule.renew_at),
+        ))
+    }
+
+    fn state(&self, now: Time) -> State {
+        if !self.alive {
+            State::ExpiredRecovering
+        } else if now >= self.schedule.overdue_at {
+            State::RenewalOverdue
+        } else {
+            State::RenewalDue
+        }
+    }
+}
+
+fn valid(leaf: &CertView) -> Reason {
+    Reason::new(
+        "certificate-valid",
+        format!("valid until {}", leaf.not_after),
+    )
+}
+
+/// `owner = "kubelet"`: the same states, no step but looking.
+fn watch_only(now: Time, held: Option<&Held<'_>>) -> Decision {
+    let next = "the kubelet renews it itself; the agent only looks";
+    match held {
+        None => idle(
+            now,
+            State::Absent,
+            Reason::new(
+                "certificate-absent",
+                "the kubelet has not got a certificate yet",
+            ),
+            next,
+            None,
+        ),
+        Some(held) => match &held.due {
+            None => idle(
+                now,
+                State::Valid,
+                valid(held.leaf),
+                next,
+                Some(held.schedule.renew_at),
+            ),
+            Some(due) => idle(now, held.state(now), due.clone(), next, None),
+        },
+    }
+}
+
+/// A certificate is to be had: everything that must be right first, and then the request.
+fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
+    let alive = held.filter(|held| held.alive);
+    // Trouble is told as a state of its own only while there is nothing in force; a renewal that has trouble is still a
+    // renewal, with the trouble for its reason.
+    let state = |trouble: State| alive.map_or(trouble, |held| held.state(now));
+    let node = match &seen.node {
+        Ok(node) => node,
+        Err(fault) => {
+            return idle(
+                now,
+                state(State::Absent),
+                Reason::new(fault.kind(), fault.to_string()),
+                "nothing is asked for before the node has a name; the hostname is read again",
+                Some(after(now, Duration::from_secs(5))),
+            );
+        }
+    };
+    match &seen.bootstrap {
+        Err(reason) => {
+            return idle(
+                now,
+                state(if held.is_some() {
+                    State::ExpiredRecovering
+                } else {
+                    State::Absent
+                }),
+                reason.clone(),
+                "the bootstrap kubeconfig is read again as soon as it changes",
+                None,
+            );
+        }
+        Ok(ca_end) if now >= *ca_end && seen.clock.as_ref().is_none_or(|clock| clock.trusted) => {
+            return idle(
+                now,
+                state(State::CaExpired),
+                Reason::new(
+                    "authority-expired",
+                    format!(
+                        "the cluster CA of the bootstrap kubeconfig ended at {ca_end}: no certificate can be issued; the cluster needs a new CA"
+                    ),
+                ),
+                "the bootstrap kubeconfig is read again as soon as it changes",
+                None,
+            );
+        }
+        Ok(_) => {}
+    }
+    if let Some(request) = &seen.request
+        && request.common_name != node.common_name()
+    {
+        return Decision {
+            state: state(State::Requesting),
+            reason: Reason::new(
+                "node-name-changed",
+                "the request on disk is for another node name",
+            ),
+            next: "a new key is made".to_owned(),
+            next_at: None,
+            step: Step::Forget("it asks for another node name"),
+        };
+    }
+    if let Some((trouble, until)) = seen.last.as_ref().and_then(|last| last.wait(now)) {
+        let begun = if held.is_some_and(|held| !held.alive) && !trouble.specific {
+            State::ExpiredRecovering
+        } else {
+            state(trouble.state)
+        };
+        return idle(now, begun, trouble.reason, trouble.next, Some(until));
+    }
+    // A try after trouble is still that trouble until it succeeds: the state must not flap with every attempt.
+    let trouble = seen.last.as_ref().and_then(Attempt::trouble);
+    let going = |step, next: &str| Decision {
+        state: match (&trouble, held) {
+            (Some(trouble), Some(held)) if !held.alive && trouble.specific => trouble.state,
+            (_, Some(held)) => held.state(now),
+            (Some(trouble), None) => trouble.state,
+            (None, None) => State::Requesting,
+        },
+        reason: match (&trouble, held.and_then(|held| held.due.clone())) {
+            (Some(trouble), _) => trouble.reason.clone(),
+            (None, Some(due)) => due,
+            (None, None) => Reason::new("certificate-absent", "there is no certificate yet; one is being asked for"),
+        },
+        next: next.to_owned(),
+        next_at: None,
+        step,
+    };
+    if seen.request.is_none() {
+        return going(Step::Prepare, "a key is made");
+    }
+    match &seen.clock {
+        Some(clock) if clock.is_fresh(now) && clock.trusted => {}
+        Some(clock) if clock.is_fresh(now) => {
+            let until = after(clock.at, Duration::from_secs(10)).max(now);
+            if now < until {
+                return idle(
+                    now,
+                    state(State::ClockSuspect),
+                    clock.reason.clone(),
+                    "nothing is asked for by a wrong clock; it is looked at again",
+                    Some(until),
+                );
+            }
+            return going(Step::CheckClock, "the clock is checked");
+        }
+        _ => return going(Step::CheckClock, "the clock is checked"),
+    }
+    let refused = seen
+        .last
+        .as_ref()
+        .is_some_and(|last| last.identity == Identity::Node && last.outcome.is_refusal());
+    let same_name = held.is_some_and(|held| held.leaf.common_name == node.common_name());
+    // NodeRestriction lets a node ask only for its own name, and a certificate of the CA before proves nothing to the new one.
+    let identity = match alive {
+        Some(held) if same_name && held.anchor != Anchor::Installed && !refused => Identity::Node,
+        _ => Identity::Bootstrap,
+    };
+    going(
+        Step::Ask(identity),
+        "the request is sent, waited for, proved and installed",
+    )
+}
+
+impl Clock {
+    fn is_fresh(&self, now: Time) -> bool {
+        // An answer from the future was given before the clock was set back.
+        now.0
+            .duration_since(self.at.0)
+            .is_ok_and(|age| age < CLOCK_FRESH)
+    }
+}
+
+fn after(time: Time, span: Duration) -> Time {
+    Time(time.0 + span)
+}
+
+fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -> Decision {
+    let soon = after(now, LOOK_AGAIN);
+    let until = at.map_or(soon, |at| at.min(soon));
+    let next = match at {
+        Some(at) if at > now => {
+            let left = at.0.duration_since(now.0).unwrap_or_default();
+            format!("{next}, at {at} (in {})", human(left))
+        }
+        _ => next.to_owned(),
+    };
+    Decision {
+        state,
+        reason,
+        next,
+        next_at: at,
+        // A moment that has just passed must not become a busy loop.
+        step: Step::Idle {
+            until: until.max(after(now, Duration::from_millis(10))).0,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

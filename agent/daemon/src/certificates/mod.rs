@@ -1,0 +1,430 @@
+//! The task that keeps the kubelet's client certificate: look, decide (core), act, publish, wait.
+//!
+//! It keeps nothing that a restart would miss: what counts is on disk or on the API server. What it remembers (the last
+//! attempt, the clock's verdict) only keeps it from asking too often.
+
+mod chain;
+mod observe;
+mod obtain;
+mod publish;
+mod story;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use eyewall_core::backoff::Backoff;
+use eyewall_core::config::{Config, Owner};
+use eyewall_core::event;
+use eyewall_core::kubeconfig::{self, Bootstrap};
+use eyewall_core::rotation::{
+    self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step,
+};
+use eyewall_core::status::{CertificatesStatus, Reason};
+use eyewall_core::time::Time;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::api::Client;
+use crate::events::Events;
+use crate::hints::Hints;
+use crate::socket::RenewRequest;
+use crate::store::Store;
+use crate::supervisor::Heartbeat;
+use observe::World;
+use publish::Publisher;
+
+/// After a write of our own failed while nothing is being asked for.
+const DISK: Backoff = Backoff::seconds(2, 60);
+/// How long to let a file settle after the first sign of a change.
+const SETTLE: Duration = Duration::from_millis(20);
+/// systemd-timesyncd touches this when the clock is set (systemd-timesyncd.service(8)); where another service keeps
+/// the time, the API server's date vouches.
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+/// What the task is given.
+#[derive(Debug)]
+pub struct Deps {
+    /// The settings in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Where its state goes.
+    pub status: watch::Sender<Option<CertificatesStatus>>,
+    /// Where its story goes.
+    pub events: Events,
+    /// Renewals that operators ask for.
+    pub renew: mpsc::Receiver<RenewRequest>,
+    /// Its sign of life.
+    pub heartbeat: Heartbeat,
+    /// The clock.
+    pub clock: fn() -> SystemTime,
+    /// The hostname, read anew each time.
+    pub hostname: fn() -> String,
+    /// In 0..1, for jitter.
+    pub draw: fn() -> f64,
+}
+
+/// What is remembered between looks.
+#[derive(Debug, Default)]
+struct Memory {
+    last: Option<Attempt>,
+    /// What the last attempt depended on: another kubeconfig or name makes it void.
+    inputs: Option<(Bootstrap, String)>,
+    clock: Option<Clock>,
+    client: Option<(Identity, Client)>,
+    renewal_asked: bool,
+    /// Own writes that failed in a row.
+    disk: u32,
+}
+
+impl Memory {
+    fn ended(&mut self, now: SystemTime, outcome: Outcome, identity: Identity, draw: f64) {
+        let streak = match &self.last {
+            Some(last) if last.outcome.kind() == outcome.kind() => last.streak.saturating_add(1),
+            _ => 1,
+        };
+        self.last = Some(Attempt {
+            at: Time(now),
+            outcome,
+            identity,
+            streak,
+            draw,
+        });
+    }
+}
+
+/// What follows a turn.
+enum Next {
+    /// Look again at once.
+    Again,
+    /// Nothing before this instant.
+    Wait(SystemTime),
+}
+
+/// Runs until the agent ends.
+pub async fn run(deps: Deps) {
+    let wake = Arc::new(Notify::new());
+    let (mut hints, fault) = Hints::new(Arc::clone(&wake));
+    if let Some(fault) = fault {
+        tracing::warn!(
+            "no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once"
+        );
+    }
+    let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
+    let mut task = Task {
+        deps,
+        memory: Memory::default(),
+        publisher,
+    };
+    loop {
+        task.deps.heartbeat.touch();
+        let config = Arc::clone(&task.deps.config.borrow_and_update());
+        hints.follow(&[&config.cluster.bootstrap_kubeconfig]);
+        if let Next::Wait(until) = task.turn(&config).await {
+            task.memory.client = None;
+            task.rest(&wake, until).await;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Task {
+    deps: Deps,
+    memory: Memory,
+    publisher: Publisher,
+}
+
+impl Task {
+    /// Look, decide, publish, act.
+    async fn turn(&mut self, config: &Config) -> Next {
+        let store = Store::new(&config.certificates);
+        let now = (self.deps.clock)();
+        let world = observe::look(config, &store, &(self.deps.hostname)());
+        self.notice(&world);
+        let owned = config.certificates.owner == Owner::Eyewall;
+        let fault = if owned {
+            prepare(&store, &world, &self.deps.events).err()
+        } else {
+            None
+        };
+        let policy = Policy {
+            owner: config.certificates.owner,
+            renew_at: config.certificates.renew_at,
+        };
+        let decision = rotation::decide(now, &self.seen(&world), &policy);
+        self.publisher.publish(
+            now,
+            &policy,
+            &world,
+            &self.memory,
+            &decision,
+            fault.as_ref(),
+        );
+        let done = match decision.step {
+            Step::Idle { until } => match fault {
+                None => return Next::Wait(until),
+                Some(fault) => Err(fault),
+            },
+            Step::Quarantine(reason) => self.quarantine(&store, &world, &reason),
+            Step::Forget(why) => {
+                tracing::info!("the request on disk is dropped: {why}");
+                store.forget_request().map_err(|fault| fault.reason())
+            }
+            Step::Prepare => new_request(&store, &world),
+            Step::CheckClock => {
+                self.check_clock(&world).await;
+                Ok(())
+            }
+            Step::Ask(identity) => {
+                self.ask(&store, &policy, &world, identity).await;
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => {
+                self.memory.disk = 0;
+                Next::Again
+            }
+            Err(reason) => {
+                self.memory.disk = self.memory.disk.saturating_add(1);
+                let now = (self.deps.clock)();
+                self.publisher.fault(now, &reason);
+                Next::Wait(now + DISK.delay(self.memory.disk, (self.deps.draw)()))
+            }
+        }
+    }
+
+    /// Another kubeconfig or another name makes the last attempt void: what it met may be gone.
+    fn notice(&mut self, world: &World) {
+        let inputs = match (&world.bootstrap, &world.node) {
+            (Ok(joined), Ok(node)) => Some((joined.bootstrap.clone(), node.as_str().to_owned())),
+            _ => None,
+        };
+        if inputs != self.memory.inputs {
+            self.memory.last = None;
+            self.memory.client = None;
+            self.memory.inputs = inputs;
+        }
+    }
+
+    fn seen(&self, world: &World) -> Seen {
+        Seen {
+            node: world.node.clone(),
+            bootstrap: match &world.bootstrap {
+                Ok(joined) => Ok(joined.authority.not_after),
+                Err(reason) => Err(reason.clone()),
+            },
+            current: world.current.clone(),
+            request: world.request.as_ref().map(|open| open.seen.clone()),
+            clock: self.memory.clock.clone(),
+            last: self.memory.last.clone(),
+            renewal_asked: self.memory.renewal_asked,
+        }
+    }
+
+    fn quarantine(&self, store: &Store, world: &World, reason: &Reason) -> Result<(), Reason> {
+        let now = (self.deps.clock)();
+        let ca = world
+            .bootstrap
+            .as_ref()
+            .ok()
+            .map(|joined| joined.ca.as_str());
+        let common_name = world
+            .node
+            .as_ref()
+            .map(eyewall_core::hostname::NodeName::common_name);
+        let (moved_to, replacement) = store
+            .quarantine(now, |text| {
+                common_name
+                    .as_ref()
+                    .is_ok_and(|common_name| observe::is_fallback(text, common_name, ca, now))
+            })
+            .map_err(|fault| fault.reason())?;
+        let stands = replacement.map_or_else(
+            || "an empty placeholder stands in its place".to_owned(),
+            |file| format!("{} stands in its place", file.display()),
+        );
+        let file = world
+            .file
+            .as_ref()
+            .unwrap_or(&moved_to)
+            .display()
+            .to_string();
+        let moved_to = moved_to.display().to_string();
+        self.deps.events.emit(
+            &event::CERTIFICATE_QUARANTINED,
+            format!(
+                "{}; it was moved to {moved_to}, and {stands}",
+                reason.message
+            ),
+            &[
+                ("file", &file),
+                ("moved_to", &moved_to),
+                ("kind", &reason.kind),
+            ],
+        );
+        Ok(())
+    }
+
+    /// Finds out whether the clock can be trusted: by the time service's own mark, else by the API server's `Date`.
+    async fn check_clock(&mut self, world: &World) {
+        let synchronised = std::path::Path::new(SYNCHRONISED).exists().then_some(true);
+        if synchronised == Some(true) {
+            self.memory.clock = Some(rotation::clock::judge(
+                (self.deps.clock)(),
+                synchronised,
+                None,
+            ));
+            return;
+        }
+        let Ok(joined) = &world.bootstrap else { return };
+        // Any answer has a date, a refusal too; and the connection is used again for the request.
+        let date = match self.connection(joined, Identity::Bootstrap, None).await {
+            Ok(client) => client
+                .call(hyper::Method::GET, "/version", None)
+                .await
+                .map(|answer| answer.date),
+            Err(error) => Err(error),
+        };
+        let now = (self.deps.clock)();
+        match date {
+            Ok(date) => self.memory.clock = Some(rotation::clock::judge(now, synchronised, date)),
+            Err(error) => {
+                self.memory.client = None;
+                let draw = (self.deps.draw)();
+                self.memory
+                    .ended(now, obtain::outcome(error), Identity::Bootstrap, draw);
+            }
+        }
+    }
+
+    async fn connection(
+        &mut self,
+        joined: &observe::Joined,
+        identity: Identity,
+        pem: Option<&str>,
+    ) -> Result<&mut Client, crate::api::ApiError> {
+        let reusable = matches!(&self.memory.client, Some((as_whom, client)) if *as_whom == identity && client.is_usable());
+        if !reusable {
+            self.memory.client = None;
+        }
+        match &mut self.memory.client {
+            Some((_, client)) => Ok(client),
+            empty => {
+                let client = obtain::connect(joined, identity, pem, (self.deps.clock)()).await?;
+                Ok(&mut empty.insert((identity, client)).1)
+            }
+        }
+    }
+
+    async fn ask(&mut self, store: &Store, policy: &Policy, world: &World, identity: Identity) {
+        let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request)
+        else {
+            return;
+        };
+        let pem = world.pem.as_ref().map(eyewall_core::secret::Secret::expose);
+        let ended = match self.connection(joined, identity, pem).await {
+            Err(error) => obtain::outcome(error).into(),
+            Ok(_) => {
+                let clock = self.deps.clock;
+                let on = obtain::Attempt {
+                    node,
+                    joined,
+                    open,
+                    store,
+                };
+                let Self {
+                    memory, publisher, ..
+                } = self;
+                // Lent to the attempt and given back: the report of progress needs the rest of the memory.
+                let Some((_, mut client)) = memory.client.take() else {
+                    return;
+                };
+                let mut told = |progress| {
+                    publisher.progress(clock(), policy, world, memory, identity, progress)
+                };
+                let ended = obtain::attempt(&mut client, &on, clock, &mut told).await;
+                memory.client = Some((identity, client));
+                ended
+            }
+        };
+        let now = (self.deps.clock)();
+        let draw = (self.deps.draw)();
+        self.publisher.ended(world, &ended);
+        if let Outcome::Unproved(reason) = &ended.outcome {
+            tracing::warn!("{}: {}", reason.kind, reason.message);
+            // Its key leads to no usable certificate: the next attempt has a key of its own.
+            if let Err(fault) = store.forget_request() {
+                tracing::warn!("{fault}");
+            }
+        }
+        if ended.outcome == Outcome::Installed {
+            self.memory.renewal_asked = false;
+            for done in [store.forget_request(), store.prune().map(|_| ())] {
+                if let Err(fault) = done {
+                    tracing::warn!("{fault}");
+                }
+            }
+        }
+        self.memory.ended(now, ended.outcome, identity, draw);
+    }
+
+    /// Waits until `until` by the wall clock, or for a hint.
+    async fn rest(&mut self, wake: &Notify, until: SystemTime) {
+        let span = until
+            .duration_since((self.deps.clock)())
+            .unwrap_or_default();
+        // The wall clock may be set while we sleep, and the sleep does not notice: never long.
+        let span = span.clamp(Duration::from_millis(10), rotation::LOOK_AGAIN);
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            () = wake.notified() => {
+                // A file is being replaced: what comes next is a moment away, and half a file is a fault nobody made.
+                tokio::time::sleep(SETTLE).await;
+            }
+            Ok(()) = self.deps.config.changed() => {}
+            Some(_) = self.deps.renew.recv() => {
+                self.memory.renewal_asked = true;
+                self.memory.last = None;
+            }
+        }
+    }
+}
+
+/// What the kubelet needs to start before there is a certificate: something at the link's path, the CA, the kubeconfig.
+/// While a certificate of the CA before is in force, nothing is touched: the new CA is taken over together with the
+/// certificate that it vouches for.
+fn prepare(store: &Store, world: &World, events: &Events) -> Result<(), Reason> {
+    let told = |fault: crate::store::StoreFault| fault.reason();
+    store.ensure_placeholder().map_err(told)?;
+    let Ok(joined) = &world.bootstrap else {
+        return Ok(());
+    };
+    if matches!(
+        &world.current,
+        Current::Usable {
+            anchor: Anchor::Installed,
+            ..
+        }
+    ) {
+        return Ok(());
+    }
+    store.ensure_authority(&joined.ca).map_err(told)?;
+    let text = kubeconfig::for_kubelet(&joined.bootstrap, &store.authority(), &store.current());
+    if store.ensure_kubeconfig(&text).map_err(told)? {
+        let file = store.kubeconfig.display().to_string();
+        events.emit(
+            &event::KUBECONFIG_WRITTEN,
+            format!("The kubelet's kubeconfig {file} was written"),
+            &[("file", &file)],
+        );
+    }
+    Ok(())
+}
+
+/// Makes a key and request and puts both on disk, before anything is sent.
+fn new_request(store: &Store, world: &World) -> Result<(), Reason> {
+    let Ok(node) = &world.node else { return Ok(()) };
+    let new = chain::new_request(node)
+        .map_err(|why| Reason::new("key-not-made", format!("no key could be made: {why}")))?;
+    store
+        .write_request(&new.key, &new.request)
+        .map_err(|fault| fault.reason())
+}

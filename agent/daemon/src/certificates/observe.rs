@@ -1,0 +1,239 @@
+//! Looks at the world and says what was seen, in core's words. Reads files; changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use eyewall_core::cert::{self, CertView, NODES};
+use eyewall_core::config::Config;
+use eyewall_core::csr;
+use eyewall_core::hostname::{NodeName, NodeNameFault, node_name};
+use eyewall_core::kubeconfig::{self, Bootstrap, KubeconfigFault};
+use eyewall_core::rotation::{Anchor, Current, Request};
+use eyewall_core::secret::Secret;
+use eyewall_core::status::{AuthorityView, Reason};
+use eyewall_core::time::Time;
+
+use super::chain;
+use crate::api::Endpoint;
+use crate::store::{Found, Store, pair};
+
+/// What was seen in one look.
+#[derive(Debug)]
+pub struct World {
+    /// The node's name.
+    pub node: Result<NodeName, NodeNameFault>,
+    /// The bootstrap kubeconfig with its CA.
+    pub bootstrap: Result<Joined, Reason>,
+    /// The PEM in force.
+    pub current: Current,
+    /// Its text, for asking with it.
+    pub pem: Option<Secret>,
+    /// The file behind the link.
+    pub file: Option<PathBuf>,
+    /// The open request.
+    pub request: Option<Open>,
+}
+
+/// A bootstrap kubeconfig that can be used.
+#[derive(Debug)]
+pub struct Joined {
+    /// As read.
+    pub bootstrap: Bootstrap,
+    /// The PEM of its CA.
+    pub ca: String,
+    /// The CA for people; the earliest end, if it is a bundle.
+    pub authority: AuthorityView,
+}
+
+/// The open request with its key.
+#[derive(Debug)]
+pub struct Open {
+    /// What core needs of it.
+    pub seen: Request,
+    /// The private key's PEM.
+    pub key: Secret,
+    /// The PKCS#10 PEM.
+    pub request: String,
+}
+
+/// One look.
+pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
+    let node = node_name(config.node.name.as_deref(), hostname);
+    let bootstrap = read_bootstrap(&config.cluster.bootstrap_kubeconfig);
+    let installed = match store.read_authority() {
+        Found::Text { text, .. } => Some(text),
+        Found::Missing | Found::Unreadable(_) => None,
+    };
+    let authorities = Authorities {
+        bootstrap: bootstrap.as_ref().ok().map(|joined| joined.ca.as_str()),
+        installed: installed.as_ref().map(Secret::expose),
+    };
+    let (current, pem, file) = match store.read_current() {
+        Found::Missing => (Current::Nothing, None, None),
+        Found::Unreadable(reason) => (Current::Unreadable(reason), None, None),
+        Found::Text {
+            text,
+            written_at,
+            file,
+        } => {
+            let current = judge(text.expose(), written_at, &authorities);
+            (current, Some(text), Some(file))
+        }
+    };
+    let request = node.as_ref().ok().and_then(|node| {
+        let open = store.read_request()?;
+        let (public_key, common_name) = chain::request_facts(&open.key, &open.request)?;
+        Some(Open {
+            seen: Request {
+                name: csr::name(node, &public_key),
+                common_name,
+                public_key,
+                since: open.since,
+            },
+            key: open.key,
+            request: open.request,
+        })
+    });
+    World {
+        node,
+        bootstrap,
+        current,
+        pem,
+        file,
+        request,
+    }
+}
+
+/// Reads the bootstrap kubeconfig and the CA it names.
+fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
+    let told =
+        |fault: KubeconfigFault| Reason::new(fault.kind(), format!("{fault} ({})", path.display()));
+    let bytes = match std::fs::metadata(path).and_then(|meta| {
+        if meta.len() > 1024 * 1024 {
+            // Read on would be read into memory; the parser's own limit names the fault.
+            Ok(vec![b'#'; kubeconfig::LARGEST + 1])
+        } else {
+            std::fs::read(path)
+        }
+    }) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let fault = KubeconfigFault::Missing(path.to_owned());
+            return Err(Reason::new(fault.kind(), fault.to_string()));
+        }
+        Err(error) => {
+            let fault = KubeconfigFault::Unreadable {
+                path: path.to_owned(),
+                why: error.to_string(),
+            };
+            return Err(Reason::new(fault.kind(), fault.to_string()));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| told(KubeconfigFault::NotText))?;
+    let text = Secret::new(text);
+    let bootstrap = kubeconfig::parse(text.expose())
+        .map_err(told)?
+        .relative_to(path.parent().unwrap_or(Path::new("/")));
+    let ca = Endpoint::ca_pem(&bootstrap.ca)
+        .map_err(|error| Reason::new("cluster-ca-unreadable", error.to_string()))?;
+    let authority = authority(&ca).ok_or_else(|| {
+        Reason::new(
+            "cluster-ca-invalid",
+            format!(
+                "the cluster CA of {} holds no certificate that can be read",
+                path.display()
+            ),
+        )
+    })?;
+    Ok(Joined {
+        bootstrap,
+        ca,
+        authority,
+    })
+}
+
+fn authority(pem: &str) -> Option<AuthorityView> {
+    let chain = cert::certificates(pem).ok()?;
+    let mut views = Vec::with_capacity(chain.len());
+    for der in &chain {
+        views.push(CertView::from_der(der).ok()?);
+    }
+    // A bundle of old and new CA lives as long as its longest-lived member.
+    let longest = views.into_iter().max_by_key(|view| view.not_after)?;
+    Some(AuthorityView {
+        subject: longest.subject,
+        not_after: longest.not_after,
+    })
+}
+
+struct Authorities<'a> {
+    bootstrap: Option<&'a str>,
+    installed: Option<&'a str>,
+}
+
+/// What a PEM in force is.
+fn judge(text: &str, written_at: SystemTime, authorities: &Authorities<'_>) -> Current {
+    if text.is_empty() {
+        return Current::Nothing;
+    }
+    let corrupt = |why: String| {
+        Current::Unusable(Reason::new(
+            "certificate-corrupt",
+            format!("the PEM in force cannot be used: {why}"),
+        ))
+    };
+    let foreign = |why: String| {
+        Current::Unusable(Reason::new(
+            "certificate-foreign",
+            format!("the PEM in force is not of this cluster's kubelets: {why}"),
+        ))
+    };
+    let pair = match pair(text) {
+        Ok(pair) => pair,
+        Err(fault) => return corrupt(fault.to_string()),
+    };
+    let Some(leaf) = pair
+        .chain
+        .first()
+        .and_then(|der| CertView::from_der(der).ok())
+    else {
+        return corrupt("its certificate cannot be parsed".to_owned());
+    };
+    if !chain::key_matches(&pair.key, &leaf.public_key) {
+        return corrupt("its key is not its certificate's".to_owned());
+    }
+    if !leaf.is_identity_of(&leaf.common_name) || !leaf.common_name.starts_with("system:node:") {
+        return foreign(format!(
+            "it is for {:?} in {:?}, a kubelet's is for \"system:node:<name>\" in [{NODES:?}]",
+            leaf.common_name, leaf.organizations
+        ));
+    }
+    let chains = |ca: Option<&str>| ca.map(|ca| chain::verify(&pair.chain, ca, leaf.not_after));
+    let anchor = match (chains(authorities.bootstrap), chains(authorities.installed)) {
+        (Some(Ok(())), _) => Anchor::Bootstrap,
+        (Some(Err(_)), Some(Ok(()))) => Anchor::Installed,
+        (None, Some(Ok(())) | None) => Anchor::Unchecked,
+        (Some(Err(why)), _) | (None, Some(Err(why))) => {
+            return foreign(format!("it does not chain to the cluster CA: {why}"));
+        }
+    };
+    Current::Usable {
+        leaf: Box::new(leaf),
+        installed_at: written_at.into(),
+        anchor,
+    }
+}
+
+/// Whether an older PEM could take the place of a corrupt one: whole, of this node, of this CA, and in its life.
+pub fn is_fallback(text: &str, common_name: &str, ca: Option<&str>, now: SystemTime) -> bool {
+    let authorities = Authorities {
+        bootstrap: ca,
+        installed: None,
+    };
+    match judge(text, now, &authorities) {
+        Current::Usable { leaf, .. } => {
+            leaf.is_identity_of(common_name) && leaf.not_after > Time(now)
+        }
+        Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => false,
+    }
+}

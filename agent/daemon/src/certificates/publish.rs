@@ -1,0 +1,370 @@
+//! From decisions to what is told: the status, and an event for each change.
+
+use std::time::SystemTime;
+
+use eyewall_core::config::Owner;
+use eyewall_core::event::{self, Event};
+use eyewall_core::rotation::{Current, Decision, Identity, Policy, schedule};
+use eyewall_core::status::{
+    CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason,
+    RequestView,
+};
+use eyewall_core::time::Time;
+use tokio::sync::watch;
+
+use super::Memory;
+use super::observe::World;
+use super::obtain::{Ended, Progress};
+use super::story;
+use crate::events::Events;
+
+/// Holds what was told last, so that only changes are told.
+#[derive(Debug)]
+pub struct Publisher {
+    status: watch::Sender<Option<CertificatesStatus>>,
+    events: Events,
+    /// State, and the kind of the reason.
+    told: Option<(State, String)>,
+    since: Option<(State, Time)>,
+    requested: Option<String>,
+    adopted: bool,
+    installed_total: u64,
+    failures_total: u64,
+}
+
+impl Publisher {
+    pub fn new(status: watch::Sender<Option<CertificatesStatus>>, events: Events) -> Self {
+        Self {
+            status,
+            events,
+            told: None,
+            since: None,
+            requested: None,
+            adopted: false,
+            installed_total: 0,
+            failures_total: 0,
+        }
+    }
+
+    /// Tells a decision. `fault` is an own write that failed: it is the reason that counts, whatever was decided.
+    pub fn publish(
+        &mut self,
+        now: SystemTime,
+        policy: &Policy,
+        world: &World,
+        memory: &Memory,
+        decision: &Decision,
+        fault: Option<&Reason>,
+    ) {
+        let reason = fault.unwrap_or(&decision.reason);
+        let status = self.view(Time(now), policy, world, memory, decision, reason);
+        self.adoption(&status);
+        self.change(&status);
+        self.send(status);
+    }
+
+    /// Tells that a step failed on this host's own disk.
+    pub fn fault(&mut self, now: SystemTime, reason: &Reason) {
+        let Some(mut status) = self.status.borrow().clone() else {
+            return;
+        };
+        status.reason = reason.clone();
+        status.next = "it is tried again".to_owned();
+        status.next_at = None;
+        let _ = now;
+        self.failures_total += 1;
+        status.failures_total = self.failures_total;
+        self.change(&status);
+        self.send(status);
+    }
+
+    /// Tells how far an attempt has come.
+    pub fn progress(
+        &mut self,
+        now: SystemTime,
+        policy: &Policy,
+        world: &World,
+        memory: &Memory,
+        identity: Identity,
+        progress: Progress,
+    ) {
+        let Progress::Submitted = progress;
+        let Some(mut status) = self.status.borrow().clone() else {
+            return;
+        };
+        let credential = credential(identity);
+        if let Some(open) = &world.request {
+            let name = &open.seen.name;
+            status.request = Some(RequestView {
+                name: name.clone(),
+                credential: credential.to_owned(),
+                since: open.seen.since,
+                attempts: attempts(memory),
+            });
+            if self.requested.as_ref() != Some(name) {
+                self.requested = Some(name.clone());
+                let node = status_node(world);
+                self.events.emit(
+                    &event::CERTIFICATE_REQUESTED,
+                    format!("The request {name} was sent with the {credential} credential"),
+                    &[("csr", name), ("node", &node), ("credential", credential)],
+                );
+            }
+        }
+        if status.current.is_none()
+            && status.state != State::PendingApproval
+            && status.state != State::ExpiredRecovering
+        {
+            status.state = State::PendingApproval;
+            status.reason = Reason::new(
+                "request-sent",
+                "the request is on the API server and waits for approval and signature",
+            );
+            status.since = self.since(State::PendingApproval, Time(now));
+        }
+        "it is watched until it is issued".clone_into(&mut status.next);
+        status.next_at = None;
+        let _ = policy;
+        self.send(status);
+    }
+
+    /// Counts an attempt's end, and tells an installation.
+    pub fn ended(&mut self, world: &World, ended: &Ended) {
+        let Some(leaf) = &ended.installed else {
+            self.failures_total += u64::from(!matches!(
+                ended.outcome,
+                eyewall_core::rotation::Outcome::Pending
+                    | eyewall_core::rotation::Outcome::NotSigned
+            ));
+            return;
+        };
+        self.installed_total += 1;
+        let recovered = self
+            .told
+            .as_ref()
+            .is_some_and(|(state, _)| *state == State::ExpiredRecovering);
+        let (node, not_after, not_before) = (
+            status_node(world),
+            leaf.not_after.to_string(),
+            leaf.not_before.to_string(),
+        );
+        let fields = [
+            ("node", node.as_str()),
+            ("serial", &leaf.serial),
+            ("sha256", &leaf.sha256),
+            ("not_before", &not_before),
+            ("not_after", &not_after),
+        ];
+        self.events.emit(
+            &event::CERTIFICATE_INSTALLED,
+            format!(
+                "A certificate with serial {} was proved and installed; it ends at {not_after}",
+                leaf.serial
+            ),
+            &fields,
+        );
+        if recovered {
+            self.events.emit(
+                &event::CERTIFICATE_RECOVERED,
+                "The kubelet's client certificate is valid again after it had expired",
+                &[
+                    ("state_before", State::ExpiredRecovering.as_str()),
+                    ("serial", &leaf.serial),
+                ],
+            );
+        }
+        self.adopted = true;
+    }
+
+    fn send(&self, status: CertificatesStatus) {
+        self.status.send_if_modified(|held| {
+            let changed = held.as_ref() != Some(&status);
+            if changed {
+                *held = Some(status);
+            }
+            changed
+        });
+    }
+
+    /// A certificate that was there before us is told once.
+    fn adoption(&mut self, status: &CertificatesStatus) {
+        if self.adopted {
+            return;
+        }
+        let Some(current) = &status.current else {
+            return;
+        };
+        self.adopted = true;
+        let (not_after, renew_at) = (current.not_after.to_string(), current.renew_at.to_string());
+        self.events.emit(
+            &event::CERTIFICATE_ADOPTED,
+            format!("The certificate with serial {} that was there already is in force; it ends at {not_after}", current.serial),
+            &[
+                ("serial", &current.serial),
+                ("file", &current.file),
+                ("not_after", &not_after),
+                ("renew_at", &renew_at),
+            ],
+        );
+    }
+
+    /// One event for each new pair of state and reason.
+    fn change(&mut self, status: &CertificatesStatus) {
+        let new = (status.state, status.reason.kind.clone());
+        if self.told.as_ref() == Some(&new) {
+            return;
+        }
+        let before = self.told.replace(new);
+        let Some(event) = story::event(status.state, &status.reason.kind) else {
+            return;
+        };
+        self.tell(event, status, before.map(|(state, _)| state));
+    }
+
+    fn tell(&self, event: &'static Event, status: &CertificatesStatus, before: Option<State>) {
+        let next_at = status.next_at.map(|at| at.to_string());
+        let attempts = status
+            .request
+            .as_ref()
+            .map(|request| request.attempts.to_string());
+        let not_after = match (&status.current, &status.ca) {
+            (Some(current), _) => Some(current.not_after.to_string()),
+            (None, Some(ca)) if status.state == State::CaExpired => Some(ca.not_after.to_string()),
+            _ => None,
+        };
+        let mut fields = vec![
+            ("state", status.state.as_str()),
+            ("kind", status.reason.kind.as_str()),
+        ];
+        let optional = [
+            ("state_before", before.map(State::as_str)),
+            (
+                "csr",
+                status.request.as_ref().map(|request| request.name.as_str()),
+            ),
+            (
+                "serial",
+                status
+                    .current
+                    .as_ref()
+                    .map(|current| current.serial.as_str()),
+            ),
+            ("not_after", not_after.as_deref()),
+            ("next_at", next_at.as_deref()),
+            ("attempts", attempts.as_deref()),
+        ];
+        fields.extend(
+            optional
+                .iter()
+                .filter_map(|(name, value)| value.map(|value| (*name, value))),
+        );
+        self.events
+            .emit(event, status.reason.message.clone(), &fields);
+    }
+
+    fn since(&mut self, state: State, now: Time) -> Time {
+        match self.since {
+            Some((held, since)) if held == state => since,
+            _ => {
+                self.since = Some((state, now));
+                now
+            }
+        }
+    }
+
+    fn view(
+        &mut self,
+        now: Time,
+        policy: &Policy,
+        world: &World,
+        memory: &Memory,
+        decision: &Decision,
+        reason: &Reason,
+    ) -> CertificatesStatus {
+        let current = match &world.current {
+            Current::Usable {
+                leaf, installed_at, ..
+            } => Some(CertificateView {
+                subject: leaf.subject.clone(),
+                issuer: leaf.issuer.clone(),
+                serial: leaf.serial.clone(),
+                not_before: leaf.not_before,
+                not_after: leaf.not_after,
+                renew_at: schedule(leaf, *installed_at, policy.renew_at).renew_at,
+                sha256: leaf.sha256.clone(),
+                file: world
+                    .file
+                    .as_ref()
+                    .map_or_else(String::new, |file| file.display().to_string()),
+            }),
+            Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => None,
+        };
+        CertificatesStatus {
+            owner: match policy.owner {
+                Owner::Eyewall => "eyewall",
+                Owner::Kubelet => "kubelet",
+            }
+            .to_owned(),
+            health: match decision.state {
+                State::Valid | State::RenewalDue => Health::Good,
+                _ => Health::Bad,
+            },
+            state: decision.state,
+            since: self.since(decision.state, now),
+            reason: reason.clone(),
+            next: decision.next.clone(),
+            next_at: decision.next_at,
+            current,
+            request: world.request.as_ref().map(|open| RequestView {
+                name: open.seen.name.clone(),
+                credential: credential(
+                    memory
+                        .last
+                        .as_ref()
+                        .map_or(Identity::Bootstrap, |last| last.identity),
+                )
+                .to_owned(),
+                since: open.seen.since,
+                attempts: attempts(memory),
+            }),
+            ca: world
+                .bootstrap
+                .as_ref()
+                .ok()
+                .map(|joined| joined.authority.clone()),
+            clock: memory.clock.as_ref().map_or_else(
+                || ClockView {
+                    trusted: false,
+                    reason: Reason::new(
+                        "clock-unchecked",
+                        "the clock is checked before a certificate is asked for",
+                    ),
+                },
+                |clock| ClockView {
+                    trusted: clock.trusted,
+                    reason: clock.reason.clone(),
+                },
+            ),
+            installed_total: self.installed_total,
+            failures_total: self.failures_total,
+        }
+    }
+}
+
+fn credential(identity: Identity) -> &'static str {
+    match identity {
+        Identity::Bootstrap => "bootstrap",
+        Identity::Node => "node",
+    }
+}
+
+fn attempts(memory: &Memory) -> u32 {
+    memory.last.as_ref().map_or(0, |last| last.streak)
+}
+
+fn status_node(world: &World) -> String {
+    world
+        .node
+        .as_ref()
+        .map_or_else(|_| String::new(), |node| node.as_str().to_owned())
+}

@@ -1,0 +1,164 @@
+//! inotify as a hint to look again: never truth, never polled. One watcher for any number of paths.
+//!
+//! The *directory* of each path is watched, because files are replaced by rename; while it does not exist, the nearest
+//! directory above that does, so that a path that comes later is seen. [`Hints::follow`] is called again at each look.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+/// A watcher. Dropping it ends it.
+#[derive(Debug)]
+pub struct Hints {
+    /// None where the system gives no inotify (limits used up): the slow look has to do.
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    names: Arc<std::sync::Mutex<BTreeSet<OsString>>>,
+}
+
+impl Hints {
+    /// A watcher that wakes `wake`. Without inotify it watches nothing, and the reason is returned once.
+    pub fn new(wake: Arc<Notify>) -> (Self, Option<String>) {
+        let names = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+        let wanted = Arc::clone(&names);
+        let created = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| is_change(&event) && concerns(&event, &wanted)) {
+                wake.notify_one();
+            }
+        });
+        let (watcher, fault) = match created {
+            Ok(watcher) => (Some(watcher), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        (
+            Self {
+                watcher,
+                watched: BTreeSet::new(),
+                names,
+            },
+            fault,
+        )
+    }
+
+    /// Watches for `paths`, and for nothing that was watched before and is not among them.
+    pub fn follow(&mut self, paths: &[&Path]) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let mut wanted = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for path in paths {
+            for part in [Some(*path), path.parent()].into_iter().flatten() {
+                if let Some(name) = part.file_name() {
+                    names.insert(name.to_owned());
+                }
+            }
+            if let Some(directory) = nearest(path) {
+                wanted.insert(directory);
+            }
+        }
+        for gone in self.watched.difference(&wanted) {
+            // A directory that was removed has lost its watch already.
+            let _ = watcher.unwatch(gone);
+        }
+        let mut watched = BTreeSet::new();
+        for directory in wanted {
+            if self.watched.contains(&directory)
+                || watcher
+                    .watch(&directory, RecursiveMode::NonRecursive)
+                    .is_ok()
+            {
+                watched.insert(directory);
+            }
+        }
+        self.watched = watched;
+        match self.names.lock() {
+            Ok(mut held) => *held = names,
+            Err(poisoned) => *poisoned.into_inner() = names,
+        }
+    }
+}
+
+/// The nearest existing directory above `path`.
+fn nearest(path: &Path) -> Option<PathBuf> {
+    path.ancestors()
+        .skip(1)
+        .find(|above| above.is_dir())
+        .map(Path::to_owned)
+}
+
+/// Reading a file is no change to it; we read these files ourselves.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+/// A busy directory (`/etc`, while `/etc/kubernetes` is not there) must not wake us for its other files. A missing directory in
+/// between has another name than those asked for, so any new directory counts.
+fn concerns(event: &Event, names: &std::sync::Mutex<BTreeSet<OsString>>) -> bool {
+    let Ok(names) = names.lock() else { return true };
+    event.paths.is_empty()
+        || event
+            .paths
+            .iter()
+            .any(|path| path.file_name().is_none_or(|name| names.contains(name)) || path.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn is_woken(wake: &Notify) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), wake.notified())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn sees_a_file_that_comes_changes_and_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("etc/kubernetes/kubeconfig");
+        let wake = Arc::new(Notify::new());
+        let (mut hints, fault) = Hints::new(Arc::clone(&wake));
+        assert_eq!(fault, None);
+        hints.follow(&[&file]);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        assert!(is_woken(&wake).await, "the directory came");
+        hints.follow(&[&file]);
+        std::fs::write(&file, "1").unwrap();
+        assert!(is_woken(&wake).await, "the file came");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        while tokio::time::timeout(Duration::from_millis(20), wake.notified())
+            .await
+            .is_ok()
+        {}
+        let other = root.path().join("etc/kubernetes/.new");
+        std::fs::write(&other, "2").unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert!(is_woken(&wake).await, "the file was replaced");
+    }
+
+    #[tokio::test]
+    async fn reading_and_other_files_do_not_wake() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("kubeconfig");
+        std::fs::write(&file, "1").unwrap();
+        let wake = Arc::new(Notify::new());
+        let (mut hints, _) = Hints::new(Arc::clone(&wake));
+        hints.follow(&[&file]);
+        std::fs::read(&file).unwrap();
+        std::fs::write(root.path().join("other"), "1").unwrap();
+        let woken = tokio::time::timeout(Duration::from_millis(200), wake.notified()).await;
+        assert!(woken.is_err());
+    }
+}
