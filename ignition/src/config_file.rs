@@ -84,3 +84,44 @@ fn toml_string(text: &str) -> String {
     out.push('"');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever stands in it, it is one string to a reader of TOML.
+    #[test]
+    fn a_string_is_read_back_as_it_was() {
+        for text in [
+            "",
+            "node-a",
+            "a\"b",
+            "a\\b",
+            "a\nb = 1",
+            "\u{7f}\u{1}\t",
+            "\u{e9}\u{1f30a}",
+        ] {
+            let source = Source {
+                name: "test".to_owned(),
+                text: format!(
+                    "[kubelet]\nextra_args = [{}]\n",
+                    toml_string(&format!("--v={text}"))
+                ),
+            };
+            let read =
+                eyewall_core::config::read(&[source]).map(|config| config.kubelet.extra_args);
+            match read {
+                Ok(arguments) => assert_eq!(arguments, [format!("--v={text}")], "{text:?}"),
+                // The agent may refuse the argument; but it must have understood it as one.
+                Err(faults) => assert_eq!(
+                    faults
+                        .iter()
+                        .map(|fault| fault.key.as_str())
+                        .collect::<Vec<_>>(),
+                    ["kubelet.extra_args[0]"],
+                    "{text:?}: {faults}"
+                ),
+            }
+        }
+    }
+}

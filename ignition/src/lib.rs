@@ -13,6 +13,11 @@
 //! where the child gives them, drop-ins are merged by name, and a file of the same `path` takes the child's fields.
 //! So `kubelet.service` from here replaces Typhoon's, at the same path, and there is never a second owner of the
 //! kubelet. All files have `overwrite: true`, so that a file which the OS image ships is replaced rather than a failure.
+//!
+//! What stays is Typhoon's: containerd, wait-for-dns, sysctls, `/etc/kubernetes/kubelet.yaml`. Its `rotateCertificates: true`
+//! does no harm: `eyewall kubelet` says `--rotate-certificates` itself, and a flag wins over the file. What Typhoon gives
+//! the kubelet as flags goes into the operator's eyewall.toml: `[kubelet]` `images`, `labels`, `taints`, `extra_args`
+//! (`--cloud-provider=external`). A drop-in with `KUBELET_IMAGE` says nothing to eyewall any more.
 
 mod build;
 mod config_file;

@@ -74,6 +74,28 @@ fn platforms_without_a_golden_file_are_as_azure() {
     }
 }
 
+/// The agent looks at each `--extra-arg` as it looks at `[kubelet] extra_args`, and refuses flags that are its own.
+#[test]
+fn the_agent_takes_the_flags_of_every_platform() {
+    let mut seen = 0;
+    for os in [Os::Fcos, Os::Flatcar] {
+        for platform in Platform::value_variants() {
+            let text = render(&cases::plain(os, Role::Worker, *platform), true).unwrap();
+            for flag in text.split("--extra-arg=").skip(1) {
+                let flag = flag.split(['\\', ' ']).next().unwrap();
+                let source = eyewall_core::config::Source {
+                    name: platform.to_string(),
+                    text: format!("[kubelet]\nextra_args = [\"{flag}\"]\n"),
+                };
+                eyewall_core::config::read(&[source])
+                    .unwrap_or_else(|faults| panic!("{os}: {faults}"));
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 2, "AWS has one, on each system");
+}
+
 /// AWS allows 16,384 bytes of user data, and Typhoon's own config of a worker takes about half of it.
 #[test]
 fn it_fits_into_user_data_beside_typhoons() {
