@@ -216,11 +216,7 @@ pub struct Posture {
 
 impl Default for Posture {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(600),
-            expect: BTreeMap::new(),
-            waive: Vec::new(),
-        }
+        Self { interval: Duration::from_secs(600), expect: BTreeMap::new(), waive: Vec::new() }
     }
 }
 
@@ -308,9 +304,7 @@ pub struct Socket {
 
 impl Default for Socket {
     fn default() -> Self {
-        Self {
-            path: "/run/eyewall/eyewall.sock".into(),
-        }
+        Self { path: "/run/eyewall/eyewall.sock".into() }
     }
 }
 

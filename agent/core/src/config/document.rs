@@ -44,11 +44,7 @@ impl<'a> Document<'a> {
         visit: impl FnOnce(&mut Table<'_>),
     ) -> (Vec<Fault>, BTreeMap<String, Place>) {
         let (tree, syntax) = DeTable::parse_recoverable(text);
-        let document = Document {
-            file,
-            lines: Lines::of(text),
-            found: RefCell::default(),
-        };
+        let document = Document { file, lines: Lines::of(text), found: RefCell::default() };
         let mut root = Table::new(&document, String::new(), tree.span(), Some(tree.get_ref()));
         visit(&mut root);
         root.finish();
@@ -63,9 +59,7 @@ impl<'a> Document<'a> {
             broken.entry(place.line).or_insert((place, fault));
         }
         let lost = lost_lines(text, &broken);
-        found
-            .faults
-            .retain(|(place, _)| !lost.contains(&place.line));
+        found.faults.retain(|(place, _)| !lost.contains(&place.line));
         found.faults.extend(broken.into_values());
         found.faults.sort_by_key(|(place, _)| *place);
         let faults = found.faults.into_iter().map(|(_, fault)| fault).collect();
@@ -73,23 +67,10 @@ impl<'a> Document<'a> {
     }
 
     fn fault(&self, place: Place, kind: &'static str, key: String, sentence: String) -> Fault {
-        Fault {
-            file: self.file.to_owned(),
-            line: place.line,
-            column: place.column,
-            kind,
-            key,
-            sentence,
-        }
+        Fault { file: self.file.to_owned(), line: place.line, column: place.column, kind, key, sentence }
     }
 
-    pub(super) fn tell(
-        &self,
-        span: &Range<usize>,
-        kind: &'static str,
-        key: String,
-        sentence: String,
-    ) {
+    pub(super) fn tell(&self, span: &Range<usize>, kind: &'static str, key: String, sentence: String) {
         let place = self.lines.place(span);
         let fault = self.fault(place, kind, key, sentence);
         self.found.borrow_mut().faults.push((place, fault));
@@ -103,19 +84,12 @@ impl<'a> Document<'a> {
     /// Remembers where the value of a key stands.
     pub(super) fn stands(&self, path: &str, span: &Range<usize>) {
         let place = self.lines.place(span);
-        self.found
-            .borrow_mut()
-            .places
-            .insert(path.to_owned(), place);
+        self.found.borrow_mut().places.insert(path.to_owned(), place);
     }
 
     /// Remembers a key that nobody asked for; what to say of it is known when all keys are.
     pub(super) fn unknown(&self, table: &str, name: &str, span: Range<usize>) {
-        self.found.borrow_mut().unknown.push(Unknown {
-            table: table.to_owned(),
-            name: name.to_owned(),
-            span,
-        });
+        self.found.borrow_mut().unknown.push(Unknown { table: table.to_owned(), name: name.to_owned(), span });
     }
 
     fn tell_unknown(&self) {
@@ -124,21 +98,14 @@ impl<'a> Document<'a> {
             let path = join(&key.table, &key.name);
             let sentence = {
                 let found = self.found.borrow();
-                let siblings: Vec<&str> = found
-                    .known
-                    .iter()
-                    .filter_map(|path| child_of(&key.table, path))
-                    .collect();
+                let siblings: Vec<&str> = found.known.iter().filter_map(|path| child_of(&key.table, path)).collect();
                 let elsewhere = |path: &&String| last_part(path) == key.name;
                 let advice = if let Some(near) = nearest(&key.name, &siblings) {
                     format!("did you mean {near:?}?")
                 } else if let Some(path) = found.known.iter().find(elsewhere) {
                     format!("did you mean {path}, in another table?")
                 } else {
-                    format!(
-                        "take it out; what may stand here is {}",
-                        siblings.join(", ")
-                    )
+                    format!("take it out; what may stand here is {}", siblings.join(", "))
                 };
                 format!("there is no key {path}: {advice}")
             };
@@ -166,20 +133,12 @@ fn lost_lines(text: &str, broken: &BTreeMap<u32, (Place, Fault)>) -> BTreeSet<u3
 
 /// The dotted path of `name` in `table`.
 pub(super) fn join(table: &str, name: &str) -> String {
-    if table.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{table}.{name}")
-    }
+    if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
 }
 
 /// `name` if `path` is `table.name`.
 fn child_of<'p>(table: &str, path: &'p str) -> Option<&'p str> {
-    let name = if table.is_empty() {
-        path
-    } else {
-        path.strip_prefix(table)?.strip_prefix('.')?
-    };
+    let name = if table.is_empty() { path } else { path.strip_prefix(table)?.strip_prefix('.')? };
     (!name.contains('.')).then_some(name)
 }
 

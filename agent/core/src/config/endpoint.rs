@@ -41,9 +41,7 @@ impl Endpoint {
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (host, port) = rest
-                    .split_once(']')
-                    .ok_or("has a [ without its ] in its host")?;
+                let (host, port) = rest.split_once(']').ok_or("has a [ without its ] in its host")?;
                 if host.parse::<std::net::Ipv6Addr>().is_err() {
                     return Err("has something in [ ] that is not an IPv6 address");
                 }
@@ -68,12 +66,7 @@ impl Endpoint {
             },
             None => return Err("has something after its host that is not a port"),
         };
-        Ok(Self {
-            tls,
-            host: host.to_owned(),
-            port,
-            path: path.to_owned(),
-        })
+        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned() })
     }
 }
 
@@ -84,15 +77,9 @@ mod tests {
     #[test]
     fn addresses_are_read_or_refused_with_the_reason() {
         for (url, want) in [
-            (
-                "https://127.0.0.1:10250/healthz",
-                Ok((true, "127.0.0.1", 10250, "/healthz")),
-            ),
+            ("https://127.0.0.1:10250/healthz", Ok((true, "127.0.0.1", 10250, "/healthz"))),
             ("http://localhost", Ok((false, "localhost", 80, "/"))),
-            (
-                "https://[::1]:10250/a?b=c",
-                Ok((true, "::1", 10250, "/a?b=c")),
-            ),
+            ("https://[::1]:10250/a?b=c", Ok((true, "::1", 10250, "/a?b=c"))),
             ("https://[::1]/a", Ok((true, "::1", 443, "/a"))),
             ("", Err("http://")),
             ("ftp://x", Err("http://")),
@@ -113,12 +100,7 @@ mod tests {
         ] {
             match (Endpoint::parse(url), want) {
                 (Ok(got), Ok((tls, host, port, path))) => {
-                    let want = Endpoint {
-                        tls,
-                        host: host.to_owned(),
-                        port,
-                        path: path.to_owned(),
-                    };
+                    let want = Endpoint { tls, host: host.to_owned(), port, path: path.to_owned() };
                     assert_eq!(got, want, "{url}");
                 }
                 (Err(why), Err(part)) => assert!(why.contains(part), "{url}: {why}"),

@@ -25,24 +25,13 @@ pub struct Fault {
 impl Fault {
     /// A fault of the file as a whole (not to be opened, not text).
     pub fn of_file(file: &str, kind: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-            kind,
-            key: String::new(),
-            sentence: sentence.into(),
-        }
+        Self { file: file.to_owned(), line: 1, column: 1, kind, key: String::new(), sentence: sentence.into() }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.sentence
-        )
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.sentence)
     }
 }
 
@@ -71,10 +60,7 @@ impl Faults {
         let first = self.0.first().map(Fault::to_string).unwrap_or_default();
         let message = match self.0.len() {
             0 | 1 => first,
-            more => format!(
-                "{first} (and {} more: eyewall validate tells all)",
-                more - 1
-            ),
+            more => format!("{first} (and {} more: eyewall validate tells all)", more - 1),
         };
         Reason::new(self.kind(), message)
     }
@@ -132,27 +118,18 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            text,
-            starts: std::iter::once(0).chain(after_newlines).collect(),
-        }
+        Self { text, starts: std::iter::once(0).chain(after_newlines).collect() }
     }
 
     /// The place where `span` begins; past the end is the end.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
         let offset = span.start.min(self.text.len());
-        let line = self
-            .starts
-            .partition_point(|&start| start <= offset)
-            .saturating_sub(1);
+        let line = self.starts.partition_point(|&start| start <= offset).saturating_sub(1);
         let start = self.starts.get(line).copied().unwrap_or(0);
         // Bytes that begin a character; `offset` may lie inside one.
         let before = self.text.as_bytes().get(start..offset).unwrap_or_default();
         let column = before.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
-        Place {
-            line: to_u32(line) + 1,
-            column: to_u32(column).saturating_add(1),
-        }
+        Place { line: to_u32(line) + 1, column: to_u32(column).saturating_add(1) }
     }
 }
 
@@ -169,16 +146,9 @@ mod tests {
     fn places_count_from_one_and_in_characters() {
         let text = "a = 1\nbé = 2\n\n";
         let lines = Lines::of(text);
-        for (offset, want) in [
-            (0, (1, 1)),
-            (4, (1, 5)),
-            (5, (1, 6)),
-            (6, (2, 1)),
-            (9, (2, 3)),
-            (14, (3, 1)),
-            (15, (4, 1)),
-            (99, (4, 1)),
-        ] {
+        for (offset, want) in
+            [(0, (1, 1)), (4, (1, 5)), (5, (1, 6)), (6, (2, 1)), (9, (2, 3)), (14, (3, 1)), (15, (4, 1)), (99, (4, 1))]
+        {
             let place = lines.place(&(offset..offset));
             assert_eq!((place.line, place.column), want, "offset {offset}");
         }
@@ -187,21 +157,12 @@ mod tests {
 
     #[test]
     fn the_reason_counts_what_it_leaves_out() {
-        let fault = |line| Fault {
-            line,
-            ..Fault::of_file("a.toml", "syntax", "it is odd")
-        };
+        let fault = |line| Fault { line, ..Fault::of_file("a.toml", "syntax", "it is odd") };
         let one = Faults::new(vec![fault(3)]).expect("one");
         assert_eq!(one.reason().message, "a.toml:3:1: it is odd");
         let three = Faults::new(vec![fault(3), fault(4), fault(5)]).expect("three");
-        assert_eq!(
-            three.reason().message,
-            "a.toml:3:1: it is odd (and 2 more: eyewall validate tells all)"
-        );
-        assert_eq!(
-            three.to_string(),
-            "a.toml:3:1: it is odd\na.toml:4:1: it is odd\na.toml:5:1: it is odd"
-        );
+        assert_eq!(three.reason().message, "a.toml:3:1: it is odd (and 2 more: eyewall validate tells all)");
+        assert_eq!(three.to_string(), "a.toml:3:1: it is odd\na.toml:4:1: it is odd\na.toml:5:1: it is odd");
         assert_eq!(Faults::new(Vec::new()), None);
     }
 }

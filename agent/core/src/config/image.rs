@@ -23,9 +23,7 @@ impl Image {
             None => (reference, None),
         };
         if let Some(digest) = digest {
-            let hex = digest
-                .strip_prefix("sha256:")
-                .ok_or("has a digest that is not sha256:…")?;
+            let hex = digest.strip_prefix("sha256:").ok_or("has a digest that is not sha256:…")?;
             if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err("has a digest that is not sha256: and 64 lower-case hex digits");
             }
@@ -54,10 +52,7 @@ impl Image {
             }
             _ => {}
         }
-        Ok(Self {
-            reference: reference.to_owned(),
-            digest: digest.map(str::to_owned),
-        })
+        Ok(Self { reference: reference.to_owned(), digest: digest.map(str::to_owned) })
     }
 
     /// As it was written.
@@ -84,12 +79,8 @@ fn is_registry(first: &str) -> bool {
 
 fn is_host(host: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    host.split('.').all(|label| {
-        !label.is_empty()
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    })
+    host.split('.')
+        .all(|label| !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-'))
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, near enough: it begins and ends with a letter or digit.
@@ -98,17 +89,13 @@ fn is_component(component: &str) -> bool {
     let bytes = component.as_bytes();
     bytes.first().is_some_and(edge)
         && bytes.last().is_some_and(edge)
-        && bytes
-            .iter()
-            .all(|b| edge(b) || matches!(b, b'.' | b'_' | b'-'))
+        && bytes.iter().all(|b| edge(b) || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn is_tag(tag: &str) -> bool {
     let bytes = tag.as_bytes();
     let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    bytes.len() <= 128
-        && bytes.first().is_some_and(word)
-        && bytes.iter().all(|b| word(b) || matches!(b, b'.' | b'-'))
+    bytes.len() <= 128 && bytes.first().is_some_and(word) && bytes.iter().all(|b| word(b) || matches!(b, b'.' | b'-'))
 }
 
 #[cfg(test)]
@@ -131,14 +118,8 @@ mod tests {
             ("", Err("registry")),
             ("kubelet:v1", Err("registry")),
             ("poseidon/kubelet:v1", Err("registry")),
-            (
-                "quay.io/poseidon/kubelet",
-                Err("neither a tag nor a digest"),
-            ),
-            (
-                "quay.io:443/poseidon/kubelet",
-                Err("neither a tag nor a digest"),
-            ),
+            ("quay.io/poseidon/kubelet", Err("neither a tag nor a digest")),
+            ("quay.io:443/poseidon/kubelet", Err("neither a tag nor a digest")),
             ("quay.io/poseidon/kubelet:", Err("has a tag")),
             ("quay.io/poseidon/kubelet:v1 ", Err("has a tag")),
             ("quay.io/Poseidon/kubelet:v1", Err("has a repository")),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::kubernetes::{label_fault, taint_fault};
 use super::table::Table;
 use super::value::{
-    address, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fractions, images, is_check_id,
-    node_name, path, service, textfile, time_zone, waiver, window, word,
+    address, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fractions, images, is_check_id, node_name,
+    path, service, textfile, time_zone, waiver, window, word,
 };
 use super::{Config, LockChoice, OnDrainTimeout, OsChoice, Owner, Role, RuntimeChoice};
 
@@ -46,9 +46,7 @@ pub(super) fn read(root: &mut Table<'_>, config: &mut Config) {
         t.key("health", &mut c.health, endpoint);
         t.key("config", &mut c.config, path);
         // Which flags may stand here depends on the owner of the certificate: `read.rs` asks when all files are read.
-        t.key("extra_args", &mut c.extra_args, |v| {
-            v.list(|v| v.text().map(str::to_owned))
-        });
+        t.key("extra_args", &mut c.extra_args, |v| v.list(|v| v.text().map(str::to_owned)));
         t.extend("labels", &mut c.labels, |key, v| {
             let value = v.text()?;
             match label_fault(key, value) {
@@ -90,11 +88,7 @@ pub(super) fn read(root: &mut Table<'_>, config: &mut Config) {
         t.key("time_zone", &mut c.time_zone, time_zone);
         t.key("drain_timeout", &mut c.drain_timeout, duration(SECOND, DAY));
         t.key("on_drain_timeout", &mut c.on_drain_timeout, word(&DRAINS));
-        t.key(
-            "health_gate",
-            &mut c.health_gate,
-            duration(Duration::ZERO, DAY),
-        );
+        t.key("health_gate", &mut c.health_gate, duration(Duration::ZERO, DAY));
         t.key("rollback", &mut c.rollback, boolean);
     });
     root.table("socket", |t| {
@@ -113,17 +107,8 @@ const OSES: [(&str, OsChoice); 4] = [
     ("generic", OsChoice::Generic),
 ];
 const OWNERS: [(&str, Owner); 2] = [("eyewall", Owner::Eyewall), ("kubelet", Owner::Kubelet)];
-const RUNTIMES: [(&str, RuntimeChoice); 3] = [
-    ("auto", RuntimeChoice::Auto),
-    ("podman", RuntimeChoice::Podman),
-    ("docker", RuntimeChoice::Docker),
-];
-const LOCKS: [(&str, LockChoice); 3] = [
-    ("slots", LockChoice::Slots),
-    ("fleetlock", LockChoice::Fleetlock),
-    ("local", LockChoice::Local),
-];
-const DRAINS: [(&str, OnDrainTimeout); 2] = [
-    ("give-up", OnDrainTimeout::GiveUp),
-    ("reboot", OnDrainTimeout::Reboot),
-];
+const RUNTIMES: [(&str, RuntimeChoice); 3] =
+    [("auto", RuntimeChoice::Auto), ("podman", RuntimeChoice::Podman), ("docker", RuntimeChoice::Docker)];
+const LOCKS: [(&str, LockChoice); 3] =
+    [("slots", LockChoice::Slots), ("fleetlock", LockChoice::Fleetlock), ("local", LockChoice::Local)];
+const DRAINS: [(&str, OnDrainTimeout); 2] = [("give-up", OnDrainTimeout::GiveUp), ("reboot", OnDrainTimeout::Reboot)];

@@ -35,12 +35,7 @@ pub(super) fn label_fault(key: &str, value: &str) -> Option<&'static str> {
         return Some(why);
     }
     let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-    let within = |above: &str| {
-        domain == above
-            || domain
-                .strip_suffix(above)
-                .is_some_and(|sub| sub.ends_with('.'))
-    };
+    let within = |above: &str| domain == above || domain.strip_suffix(above).is_some_and(|sub| sub.ends_with('.'));
     if (within("kubernetes.io") || within("k8s.io"))
         && !KUBELET_LABELS.contains(&key)
         && !KUBELET_LABEL_DOMAINS.into_iter().any(within)
@@ -56,9 +51,7 @@ pub(super) fn label_fault(key: &str, value: &str) -> Option<&'static str> {
 /// What keeps `taint` from being `key=value:Effect` or `key:Effect`.
 pub(super) fn taint_fault(taint: &str) -> Option<&'static str> {
     let Some((pair, effect)) = taint.rsplit_once(':') else {
-        return Some(
-            "it has no effect: write key=value:NoSchedule, :PreferNoSchedule or :NoExecute",
-        );
+        return Some("it has no effect: write key=value:NoSchedule, :PreferNoSchedule or :NoExecute");
     };
     if !EFFECTS.contains(&effect) {
         return Some("its effect must be NoSchedule, PreferNoSchedule or NoExecute");
@@ -72,10 +65,7 @@ pub(super) fn taint_fault(taint: &str) -> Option<&'static str> {
 /// One entry is one flag with its value, so that nothing of it can become a flag of podman or a second owner of what the agent decides.
 pub(crate) fn extra_arg_fault(argument: &str, owner: Owner) -> Option<String> {
     let Some(flag) = argument.strip_prefix("--").filter(|flag| !flag.is_empty()) else {
-        return Some(
-            "a kubelet flag begins with --, and its value stands in the same entry: \"--v=2\""
-                .to_owned(),
-        );
+        return Some("a kubelet flag begins with --, and its value stands in the same entry: \"--v=2\"".to_owned());
     };
     if argument.chars().any(char::is_control) {
         return Some("there is a control character in it".to_owned());
@@ -110,13 +100,14 @@ fn qualified_name_fault(key: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("its key is empty");
     }
-    word_fault(name).then_some(
-        "its key must be up to 63 letters, digits and - _ . between a letter or digit at both ends",
-    )
+    word_fault(name)
+        .then_some("its key must be up to 63 letters, digits and - _ . between a letter or digit at both ends")
 }
 
 fn value_fault(value: &str) -> Option<&'static str> {
-    word_fault(value).then_some("its value must be up to 63 letters, digits and - _ . between a letter or digit at both ends, or empty")
+    word_fault(value).then_some(
+        "its value must be up to 63 letters, digits and - _ . between a letter or digit at both ends, or empty",
+    )
 }
 
 /// `(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?`, at most 63 bytes.
@@ -126,9 +117,7 @@ fn word_fault(word: &str) -> bool {
     bytes.len() > NAME_MAX
         || !bytes.first().is_none_or(edge)
         || !bytes.last().is_none_or(edge)
-        || !bytes
-            .iter()
-            .all(|b| edge(b) || matches!(b, b'-' | b'_' | b'.'))
+        || !bytes.iter().all(|b| edge(b) || matches!(b, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]
@@ -146,11 +135,7 @@ mod tests {
             ("example.com/Rack_1", "R.2-b", None),
             ("plain", "x", None),
             ("xkubernetes.io/a", "b", None),
-            (
-                "node-role.kubernetes.io/worker",
-                "",
-                Some("refuse to start"),
-            ),
+            ("node-role.kubernetes.io/worker", "", Some("refuse to start")),
             ("kubernetes.io/role", "node", Some("refuse to start")),
             ("x.k8s.io/role", "node", Some("refuse to start")),
             ("", "x", Some("key is empty")),
@@ -206,26 +191,10 @@ mod tests {
             ("", Owner::Eyewall, Some("begins with --")),
             ("--v=2\n", Owner::Eyewall, Some("control character")),
             ("--hostname-override=x", Owner::Eyewall, Some("node.name")),
-            (
-                "--rotate-certificates",
-                Owner::Eyewall,
-                Some("certificates.owner"),
-            ),
-            (
-                "--bootstrap-kubeconfig=/x",
-                Owner::Eyewall,
-                Some("one owner"),
-            ),
-            (
-                "--bootstrap-kubeconfig=/x",
-                Owner::Kubelet,
-                Some("cluster.bootstrap_kubeconfig"),
-            ),
-            (
-                "--cert-dir=/x",
-                Owner::Kubelet,
-                Some("certificates.directory"),
-            ),
+            ("--rotate-certificates", Owner::Eyewall, Some("certificates.owner")),
+            ("--bootstrap-kubeconfig=/x", Owner::Eyewall, Some("one owner")),
+            ("--bootstrap-kubeconfig=/x", Owner::Kubelet, Some("cluster.bootstrap_kubeconfig")),
+            ("--cert-dir=/x", Owner::Kubelet, Some("certificates.directory")),
         ] {
             let got = extra_arg_fault(argument, owner);
             match (&got, want) {

@@ -2,10 +2,7 @@
 
 /// The candidate closest to `word`, if one is close enough to be what was meant: at most a third of the letters apart.
 pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let (distance, candidate) = candidates
-        .iter()
-        .map(|candidate| (distance(word, candidate), *candidate))
-        .min()?;
+    let (distance, candidate) = candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
     let allowed = candidate.chars().count().max(3) / 3;
     (distance <= allowed).then_some(candidate)
 }
@@ -29,8 +26,7 @@ fn distance(word: &str, candidate: &str) -> usize {
                 let mut best = (cells[at(i - 1, j)] + 1)
                     .min(cells[at(i, j - 1)] + 1)
                     .min(cells[at(i - 1, j - 1)] + usize::from(!same));
-                let swapped =
-                    i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1);
+                let swapped = i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1);
                 if swapped {
                     best = best.min(cells[at(i - 2, j - 2)] + 1);
                 }

@@ -36,10 +36,7 @@ pub fn read(files: &[Source]) -> Result<Config, Faults> {
         faults.extend(found.into_iter().map(|fault| (index, fault)));
         places.extend(stands.into_iter().map(|(key, place)| (key, (index, place))));
     }
-    let together = Together {
-        files,
-        places: &places,
-    };
+    let together = Together { files, places: &places };
     together.check(&config, &mut faults);
     faults.sort_by(|(a, x), (b, y)| (a, x.line, x.column).cmp(&(b, y.line, y.column)));
     match Faults::new(faults.into_iter().map(|(_, fault)| fault).collect()) {
@@ -58,22 +55,16 @@ impl Together<'_> {
     fn check(&self, config: &Config, faults: &mut Vec<(usize, Fault)>) {
         // Where a part has a fault of its own, its field still has the value before it: nothing can be said of the whole.
         let whole = |faults: &[(usize, Fault)], parts: &[&str]| {
-            !faults
-                .iter()
-                .any(|(_, fault)| parts.iter().any(|part| fault.key.starts_with(part)))
+            !faults.iter().any(|(_, fault)| parts.iter().any(|part| fault.key.starts_with(part)))
         };
         if config.kubelet.require_digest && whole(faults, &["kubelet.images"]) {
             for (index, image) in config.kubelet.images.iter().enumerate() {
                 if Image::parse(image).is_ok_and(|image| image.digest().is_some()) {
                     continue;
                 }
-                let keys = [
-                    format!("kubelet.images[{index}]"),
-                    "kubelet.require_digest".to_owned(),
-                ];
-                let sentence = format!(
-                    "the image {image:?} has no digest, and kubelet.require_digest wants one: add @sha256:…"
-                );
+                let keys = [format!("kubelet.images[{index}]"), "kubelet.require_digest".to_owned()];
+                let sentence =
+                    format!("the image {image:?} has no digest, and kubelet.require_digest wants one: add @sha256:…");
                 faults.extend(self.fault(&keys, "image-without-digest", sentence));
             }
         }
@@ -82,8 +73,7 @@ impl Together<'_> {
             && whole(faults, &["reboot.fleetlock_url", "reboot.lock"])
         {
             let keys = ["reboot.lock".to_owned()];
-            let sentence =
-                "reboot.lock = \"fleetlock\" needs the server's address: set reboot.fleetlock_url";
+            let sentence = "reboot.lock = \"fleetlock\" needs the server's address: set reboot.fleetlock_url";
             faults.extend(self.fault(&keys, "missing-key", sentence.to_owned()));
         }
         if whole(faults, &["kubelet.extra_args", "certificates.owner"]) {
@@ -98,15 +88,8 @@ impl Together<'_> {
     }
 
     /// A fault at the first of `keys` that a file has.
-    fn fault(
-        &self,
-        keys: &[String],
-        kind: &'static str,
-        sentence: String,
-    ) -> Option<(usize, Fault)> {
-        let (key, (index, place)) = keys
-            .iter()
-            .find_map(|key| Some((key, self.places.get(key)?)))?;
+    fn fault(&self, keys: &[String], kind: &'static str, sentence: String) -> Option<(usize, Fault)> {
+        let (key, (index, place)) = keys.iter().find_map(|key| Some((key, self.places.get(key)?)))?;
         let fault = Fault {
             line: place.line,
             column: place.column,

@@ -30,22 +30,11 @@ impl<'d> Table<'d> {
         span: Range<usize>,
         raw: Option<&'d DeTable<'d>>,
     ) -> Self {
-        Self {
-            document,
-            path,
-            span,
-            raw,
-            asked: Vec::new(),
-        }
+        Self { document, path, span, raw, asked: Vec::new() }
     }
 
     /// If the file has `name`, `read`s it into `field`. A value with a fault leaves the field as it was.
-    pub(super) fn key<T>(
-        &mut self,
-        name: &'static str,
-        field: &mut T,
-        read: impl FnOnce(&Value<'d>) -> Option<T>,
-    ) {
+    pub(super) fn key<T>(&mut self, name: &'static str, field: &mut T, read: impl FnOnce(&Value<'d>) -> Option<T>) {
         if let Some(value) = self.take(name)
             && let Some(read) = read(&value)
         {
@@ -66,16 +55,11 @@ impl<'d> Table<'d> {
     }
 
     /// A key that must be there.
-    pub(super) fn required<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&Value<'d>) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&Value<'d>) -> Option<T>) -> Option<T> {
         let Some(value) = self.take(name) else {
             let path = join(&self.path, name);
             let sentence = format!("{name} is missing here: every entry of this list needs it");
-            self.document
-                .tell(&self.span, "missing-key", path, sentence);
+            self.document.tell(&self.span, "missing-key", path, sentence);
             return None;
         };
         read(&value)
@@ -124,18 +108,12 @@ impl<'d> Value<'d> {
     fn new(document: &'d Document<'d>, path: String, raw: &'d Spanned<DeValue<'d>>) -> Self {
         let span = raw.span();
         document.stands(&path, &span);
-        Self {
-            document,
-            path,
-            span,
-            raw: raw.get_ref(),
-        }
+        Self { document, path, span, raw: raw.get_ref() }
     }
 
     /// Tells a fault of this value.
     pub(super) fn wrong<T>(&self, kind: &'static str, sentence: impl Into<String>) -> Option<T> {
-        self.document
-            .tell(&self.span, kind, self.path.clone(), sentence.into());
+        self.document.tell(&self.span, kind, self.path.clone(), sentence.into());
         None
     }
 
@@ -220,10 +198,7 @@ impl<'d> Value<'d> {
     }
 
     /// A table of free keys; `read` is given each key and value.
-    pub(super) fn map<T>(
-        &self,
-        read: impl Fn(&str, &Value<'d>) -> Option<T>,
-    ) -> Option<BTreeMap<String, T>> {
+    pub(super) fn map<T>(&self, read: impl Fn(&str, &Value<'d>) -> Option<T>) -> Option<BTreeMap<String, T>> {
         let entries: Vec<Option<(String, T)>> = self
             .entries()?
             .iter()
@@ -241,12 +216,7 @@ impl<'d> Value<'d> {
         let DeValue::Table(raw) = self.raw else {
             return self.wrong_type("a table");
         };
-        let mut table = Table::new(
-            self.document,
-            self.path.clone(),
-            self.span.clone(),
-            Some(raw),
-        );
+        let mut table = Table::new(self.document, self.path.clone(), self.span.clone(), Some(raw));
         let read = visit(&mut table);
         table.finish();
         read
@@ -256,9 +226,5 @@ impl<'d> Value<'d> {
 /// A key as TOML wants it written.
 fn quoted(key: &str) -> Cow<'_, str> {
     let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if !key.is_empty() && key.bytes().all(bare) {
-        Cow::Borrowed(key)
-    } else {
-        Cow::Owned(format!("{key:?}"))
-    }
+    if !key.is_empty() && key.bytes().all(bare) { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
 }

@@ -27,10 +27,7 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Value<'_>) -> Optio
             None => format!("it can be {}", known.join(", ")),
         };
         let path = value.path();
-        value.wrong(
-            "unknown-word",
-            format!("{path} cannot be {text:?}: {advice}"),
-        )
+        value.wrong("unknown-word", format!("{path} cannot be {text:?}: {advice}"))
     }
 }
 
@@ -46,10 +43,7 @@ pub(super) fn count(least: u32, most: u32) -> impl Fn(&Value<'_>) -> Option<u32>
             Ok(count) if (least..=most).contains(&count) => Some(count),
             _ => {
                 let path = value.path();
-                value.wrong(
-                    "out-of-range",
-                    format!("{path} must be {least} to {most}, not {number}"),
-                )
+                value.wrong("out-of-range", format!("{path} must be {least} to {most}, not {number}"))
             }
         }
     }
@@ -71,14 +65,9 @@ pub(super) fn fractions(value: &Value<'_>) -> Option<[f64; 2]> {
     })?;
     match list[..] {
         [from, to] if from <= to => Some([from, to]),
-        [_, _] => value.wrong(
-            "bad-fraction",
-            format!("{path} must name the earlier fraction first"),
-        ),
-        _ => value.wrong(
-            "bad-fraction",
-            format!("{path} must be two fractions, the earliest and the latest: [0.60, 0.67]"),
-        ),
+        [_, _] => value.wrong("bad-fraction", format!("{path} must name the earlier fraction first")),
+        _ => value
+            .wrong("bad-fraction", format!("{path} must be two fractions, the earliest and the latest: [0.60, 0.67]")),
     }
 }
 
@@ -90,19 +79,14 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Value<'_>) -
         let Some(duration) = parse_duration(text) else {
             return value.wrong(
                 "bad-duration",
-                format!(
-                    "{path} cannot be {text:?}: write a time like \"90s\", \"10m\" or \"2h30m\""
-                ),
+                format!("{path} cannot be {text:?}: write a time like \"90s\", \"10m\" or \"2h30m\""),
             );
         };
         if (least..=most).contains(&duration) {
             return Some(duration);
         }
         let (least, most) = (spell(least), spell(most));
-        value.wrong(
-            "out-of-range",
-            format!("{path} must be {least} to {most}, not {text:?}"),
-        )
+        value.wrong("out-of-range", format!("{path} must be {least} to {most}, not {text:?}"))
     }
 }
 
@@ -163,17 +147,11 @@ pub(super) fn textfile(value: &Value<'_>) -> Option<Option<PathBuf>> {
         return Some(None);
     }
     let path = path(value)?;
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "prom")
-    {
+    if path.extension().is_some_and(|extension| extension == "prom") {
         return Some(Some(path));
     }
     let key = value.path();
-    value.wrong(
-        "bad-path",
-        format!("{key} must end in .prom: node_exporter's collector reads no other file"),
-    )
+    value.wrong("bad-path", format!("{key} must end in .prom: node_exporter's collector reads no other file"))
 }
 
 pub(super) fn node_name(value: &Value<'_>) -> Option<Option<String>> {
@@ -181,10 +159,7 @@ pub(super) fn node_name(value: &Value<'_>) -> Option<Option<String>> {
     let text = value.text()?;
     match hostname::fault_of(text) {
         None => Some(Some(text.to_owned())),
-        Some(why) => value.wrong(
-            "bad-node-name",
-            format!("{path} {text:?} cannot be a node's name: {why}"),
-        ),
+        Some(why) => value.wrong("bad-node-name", format!("{path} {text:?} cannot be a node's name: {why}")),
     }
 }
 
@@ -204,10 +179,7 @@ pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
     let text = value.text()?;
     match text.parse() {
         Ok(address) => Some(address),
-        Err(_) => value.wrong(
-            "bad-address",
-            format!("{path} cannot be {text:?}: write an address like \"10.3.0.10\""),
-        ),
+        Err(_) => value.wrong("bad-address", format!("{path} cannot be {text:?}: write an address like \"10.3.0.10\"")),
     }
 }
 
@@ -215,8 +187,7 @@ pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
 pub(super) fn service(value: &Value<'_>) -> Option<String> {
     let path = value.path();
     let text = value.text()?;
-    let allowed =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
     let stem = text.strip_suffix(".service").unwrap_or_default();
     if !stem.is_empty() && text.len() <= 255 && text.bytes().all(allowed) {
         return Some(text.to_owned());
@@ -266,9 +237,7 @@ pub(super) fn time_zone(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
     };
     if text.len() <= 64 && text.split('/').all(part) {
         return Some(text.to_owned());
@@ -285,11 +254,7 @@ pub(super) fn window(value: &Value<'_>) -> Option<Window> {
         let days = table.required("days", days);
         let start = table.required("start", time_of_day);
         let length = table.required("length", duration(Duration::from_secs(60), WEEK));
-        Some(Window {
-            days: days?,
-            start: start?,
-            length: length?,
-        })
+        Some(Window { days: days?, start: start?, length: length? })
     })
 }
 
@@ -315,10 +280,8 @@ fn time_of_day(value: &Value<'_>) -> Option<String> {
     let parsed = split.and_then(|(hour, minute)| Some((number(hour)?, number(minute)?)));
     match parsed {
         Some((0..24, 0..60)) => Some(text.to_owned()),
-        _ => value.wrong(
-            "bad-window",
-            format!("{path} cannot be {text:?}: write a time of day from \"00:00\" to \"23:59\""),
-        ),
+        _ => value
+            .wrong("bad-window", format!("{path} cannot be {text:?}: write a time of day from \"00:00\" to \"23:59\"")),
     }
 }
 
@@ -338,17 +301,10 @@ pub(super) fn waiver(value: &Value<'_>) -> Option<Waiver> {
             match text.parse::<jiff::civil::Date>() {
                 // jiff reads more forms than the one that is promised.
                 Ok(date) if date.to_string() == text => Some(text.to_owned()),
-                _ => value.wrong(
-                    "bad-date",
-                    format!("until cannot be {text:?}: write a day like \"2027-01-01\""),
-                ),
+                _ => value.wrong("bad-date", format!("until cannot be {text:?}: write a day like \"2027-01-01\"")),
             }
         });
-        Some(Waiver {
-            check: check?,
-            why: why?,
-            until: until?,
-        })
+        Some(Waiver { check: check?, why: why?, until: until? })
     })
 }
 
@@ -367,12 +323,7 @@ fn check_id(value: &Value<'_>) -> Option<String> {
 
 /// Is this kebab-case?
 pub(super) fn is_check_id(text: &str) -> bool {
-    text.split('-').all(|part| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    })
+    text.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::{
-    Certificates, Cluster, Kubelet, Metrics, Node, OnDrainTimeout, OsChoice, Owner, Posture,
-    Reboot, Role, RuntimeChoice, Socket, Waiver, Window,
+    Certificates, Cluster, Kubelet, Metrics, Node, OnDrainTimeout, OsChoice, Owner, Posture, Reboot, Role,
+    RuntimeChoice, Socket, Waiver, Window,
 };
 use super::*;
 
@@ -68,11 +68,7 @@ textfile = "/var/lib/node_exporter/eyewall.prom"
 fn full() -> Config {
     let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
     Config {
-        node: Node {
-            name: Some("node-a".to_owned()),
-            role: Role::Controller,
-            os: OsChoice::Flatcar,
-        },
+        node: Node { name: Some("node-a".to_owned()), role: Role::Controller, os: OsChoice::Flatcar },
         cluster: Cluster {
             bootstrap_kubeconfig: "/a/kubeconfig".into(),
             dns: vec![[10, 100, 0, 10].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 0xa].into()],
@@ -124,20 +120,13 @@ fn full() -> Config {
             health_gate: Duration::ZERO,
             rollback: true,
         },
-        socket: Socket {
-            path: "/run/x.sock".into(),
-        },
-        metrics: Metrics {
-            textfile: Some("/var/lib/node_exporter/eyewall.prom".into()),
-        },
+        socket: Socket { path: "/run/x.sock".into() },
+        metrics: Metrics { textfile: Some("/var/lib/node_exporter/eyewall.prom".into()) },
     }
 }
 
 fn source(name: &str, text: &str) -> Source {
-    Source {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    }
+    Source { name: name.to_owned(), text: text.to_owned() }
 }
 
 #[test]
@@ -145,11 +134,7 @@ fn nothing_is_the_defaults_and_every_key_is_read() {
     let read_text = |text| read(&[source("f.toml", text)]);
     assert_eq!(read(&[]), Ok(Config::default()), "no file");
     assert_eq!(read_text(""), Ok(Config::default()), "an empty file");
-    assert_eq!(
-        read_text("[node]\n[kubelet.labels]\n"),
-        Ok(Config::default()),
-        "empty tables"
-    );
+    assert_eq!(read_text("[node]\n[kubelet.labels]\n"), Ok(Config::default()), "empty tables");
     assert_eq!(read_text(FULL), Ok(full()), "every key");
     let defaults = Config::default();
     let dotted = r#"certificates.renew_at = [0.60, 0.67]
@@ -174,12 +159,8 @@ fn drop_ins_win_by_key_tables_merge_and_lists_are_replaced() {
     let config = read(&files).expect("valid");
     assert_eq!(config.node.role, Role::Controller);
     assert_eq!(config.kubelet.images, ["quay.io/c/d:3"]);
-    let labels: Vec<(&str, &str)> = config
-        .kubelet
-        .labels
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
+    let labels: Vec<(&str, &str)> =
+        config.kubelet.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(labels, [("a", "1"), ("b", "3"), ("c", "4")]);
 }
 
@@ -213,31 +194,13 @@ drain_timeout = 10
 fn advice_names_what_was_meant() {
     for (text, want) in [
         ("[nodes]\n", "there is no key nodes: did you mean \"node\"?"),
-        (
-            "[kubelet]\nrequire-digest = true",
-            "did you mean \"require_digest\"?",
-        ),
-        (
-            "[node]\nkeep = 3",
-            "did you mean certificates.keep, in another table?",
-        ),
-        (
-            "node = 1\nrole = \"worker\"",
-            "did you mean node.role, in another table?",
-        ),
-        (
-            "[metrics]\ncolour = 3",
-            "take it out; what may stand here is textfile",
-        ),
-        (
-            "[node]\nrole = \"controler\"",
-            "did you mean \"controller\"?",
-        ),
+        ("[kubelet]\nrequire-digest = true", "did you mean \"require_digest\"?"),
+        ("[node]\nkeep = 3", "did you mean certificates.keep, in another table?"),
+        ("node = 1\nrole = \"worker\"", "did you mean node.role, in another table?"),
+        ("[metrics]\ncolour = 3", "take it out; what may stand here is textfile"),
+        ("[node]\nrole = \"controler\"", "did you mean \"controller\"?"),
         ("[node]\nrole = \"server\"", "it can be worker, controller"),
-        (
-            "[kubelet]\nextra_args = [\"--hostname-override=x\"]",
-            "set node.name",
-        ),
+        ("[kubelet]\nextra_args = [\"--hostname-override=x\"]", "set node.name"),
     ] {
         let faults = read(&[source("f.toml", text)]).expect_err(text);
         let told = faults.to_string();
@@ -248,25 +211,16 @@ fn advice_names_what_was_meant() {
 #[test]
 fn faults_come_in_the_order_of_the_files_and_an_overridden_one_counts() {
     let files = [
-        source(
-            "b.toml",
-            "[certificates]\nkeep = 0\n[kubelet]\nrequire_digest = true",
-        ),
+        source("b.toml", "[certificates]\nkeep = 0\n[kubelet]\nrequire_digest = true"),
         source("a.toml", "\n\n\n[certificates]\nkeep = 2\nx = 1"),
         source("c.toml", "[kubelet]\nimages = [\"quay.io/a/b:1\"]"),
     ];
     let faults = read(&files).expect_err("faults");
-    let told: Vec<(&str, u32, &str)> = faults
-        .iter()
-        .map(|fault| (fault.file.as_str(), fault.line, fault.kind))
-        .collect();
+    let told: Vec<(&str, u32, &str)> =
+        faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.kind)).collect();
     assert_eq!(
         told,
-        [
-            ("b.toml", 2, "out-of-range"),
-            ("a.toml", 6, "unknown-key"),
-            ("c.toml", 2, "image-without-digest"),
-        ]
+        [("b.toml", 2, "out-of-range"), ("a.toml", 6, "unknown-key"), ("c.toml", 2, "image-without-digest"),]
     );
 }
 
@@ -299,10 +253,7 @@ fn within(text: &str) -> Result<(), TestCaseError> {
         let line = lines.get(fault.line as usize - 1);
         prop_assert!(line.is_some(), "{fault} is below the last line of {text:?}");
         let end = line.map_or(0, |line| line.chars().count()) + 1;
-        prop_assert!(
-            fault.column as usize <= end,
-            "{fault} is past its line in {text:?}"
-        );
+        prop_assert!(fault.column as usize <= end, "{fault} is past its line in {text:?}");
         prop_assert!(!fault.sentence.is_empty() && !fault.kind.is_empty());
     }
     Ok(())
