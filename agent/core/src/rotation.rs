@@ -158,13 +158,7 @@ pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
     let now = Time(now);
     match &seen.current {
         Current::Unreadable(reason) => {
-            return idle(
-                now,
-                State::Absent,
-                reason.clone(),
-                "the file is read again",
-                Some(after(now, LOOK_AGAIN)),
-            );
+            return idle(now, State::Absent, reason.clone(), "the file is read again", Some(after(now, LOOK_AGAIN)));
         }
         Current::Unusable(reason) if policy.owner == Owner::Kubelet => {
             // The kubelet would crash on it for ever (kubernetes#131111 and its family), but this mode never writes.
@@ -212,31 +206,19 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     fn of(now: Time, seen: &'a Seen, policy: &Policy) -> Option<Self> {
-        let Current::Usable {
-            leaf,
-            installed_at,
-            anchor,
-        } = &seen.current
-        else {
+        let Current::Usable { leaf, installed_at, anchor } = &seen.current else {
             return None;
         };
         let schedule = schedule(leaf, *installed_at, policy.renew_at);
         let alive = now < leaf.not_after;
         let due = if !alive {
-            Some(Reason::new(
-                "certificate-expired",
-                format!("the certificate ended at {}", leaf.not_after),
-            ))
+            Some(Reason::new("certificate-expired", format!("the certificate ended at {}", leaf.not_after)))
         } else if let Ok(node) = &seen.node
             && leaf.common_name != node.common_name()
         {
             Some(Reason::new(
                 "node-name-changed",
-                format!(
-                    "the certificate is for {:?} and this node is {:?}",
-                    leaf.common_name,
-                    node.common_name()
-                ),
+                format!("the certificate is for {:?} and this node is {:?}", leaf.common_name, node.common_name()),
             ))
         } else if *anchor == Anchor::Installed {
             Some(Reason::new(
@@ -244,60 +226,39 @@ impl<'a> Held<'a> {
                 "the bootstrap kubeconfig has a new cluster CA; the certificate in force is of the one before it",
             ))
         } else if seen.renewal_asked {
-            Some(Reason::new(
-                "renewal-asked",
-                "an operator asked for a renewal",
-            ))
+            Some(Reason::new("renewal-asked", "an operator asked for a renewal"))
         } else if now >= schedule.overdue_at {
             Some(Reason::new(
                 "renewal-overdue",
-                format!(
-                    "renewal began at {} and has not succeeded",
-                    schedule.renew_at
-                ),
+                format!("renewal began at {} and has not succeeded", schedule.renew_at),
             ))
         } else if now >= schedule.renew_at {
-            Some(Reason::new(
-                "renewal-due",
-                format!("its renewal point was {}", schedule.renew_at),
-            ))
+            Some(Reason::new("renewal-due", format!("its renewal point was {}", schedule.renew_at)))
+        } else if seen.request.as_ref().is_some_and(|request| request.public_key != leaf.public_key) {
+            // Its request is open on the API server, and there is to be only one.
+            Some(Reason::new("renewal-cut-short", "a renewal was begun and cut short; it goes on"))
         } else {
             None
         };
-        Some(Self {
-            leaf,
-            schedule,
-            anchor: *anchor,
-            alive,
-            due,
-        })
+        Some(Self { leaf, schedule, anchor: *anchor, alive, due })
     }
 
     /// The answer while nothing is due: rest, or tidy up.
     fn rest(&self, now: Time, seen: &Seen) -> Option<Decision> {
-        if let Some(request) = &seen.request {
-            if request.public_key == self.leaf.public_key {
-                return Some(Decision {
-                    state: State::Valid,
-                    reason: valid(self.leaf),
-                    next: "the finished request is tidied away".to_owned(),
-                    next_at: None,
-                    step: Step::Forget("its certificate is in force"),
-                });
-            }
-            // A renewal that was cut short goes on: its request is open on the API server, and there is to be one.
-            return None;
+        if seen.request.as_ref().is_some_and(|request| request.public_key == self.leaf.public_key) {
+            let due = self.due.clone();
+            return Some(Decision {
+                state: if due.is_some() { self.state(now) } else { State::Valid },
+                reason: due.unwrap_or_else(|| valid(self.leaf)),
+                next: "the finished request is tidied away".to_owned(),
+                next_at: None,
+                step: Step::Forget("its certificate is in force"),
+            });
         }
-        if self.due.is_some() {
-            return None;
+        match self.due {
+            Some(_) => None,
+            None => Some(idle(now, State::Valid, valid(self.leaf), "renewal", Some(self.schedule.renew_at))),
         }
-        Some(idle(
-            now,
-            State::Valid,
-            valid(self.leaf),
-            "renewal",
-            Some(self.schedule.renew_at),
-        ))
     }
 
     fn state(&self, now: Time) -> State {
@@ -312,10 +273,7 @@ impl<'a> Held<'a> {
 }
 
 fn valid(leaf: &CertView) -> Reason {
-    Reason::new(
-        "certificate-valid",
-        format!("valid until {}", leaf.not_after),
-    )
+    Reason::new("certificate-valid", format!("valid until {}", leaf.not_after))
 }
 
 /// `owner = "kubelet"`: the same states, no step but looking.
@@ -325,21 +283,12 @@ fn watch_only(now: Time, held: Option<&Held<'_>>) -> Decision {
         None => idle(
             now,
             State::Absent,
-            Reason::new(
-                "certificate-absent",
-                "the kubelet has not got a certificate yet",
-            ),
+            Reason::new("certificate-absent", "the kubelet has not got a certificate yet"),
             next,
             None,
         ),
         Some(held) => match &held.due {
-            None => idle(
-                now,
-                State::Valid,
-                valid(held.leaf),
-                next,
-                Some(held.schedule.renew_at),
-            ),
+            None => idle(now, State::Valid, valid(held.leaf), next, Some(held.schedule.renew_at)),
             Some(due) => idle(now, held.state(now), due.clone(), next, None),
         },
     }
@@ -367,11 +316,7 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         Err(reason) => {
             return idle(
                 now,
-                state(if held.is_some() {
-                    State::ExpiredRecovering
-                } else {
-                    State::Absent
-                }),
+                state(if held.is_some() { State::ExpiredRecovering } else { State::Absent }),
                 reason.clone(),
                 "the bootstrap kubeconfig is read again as soon as it changes",
                 None,
@@ -398,10 +343,7 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
     {
         return Decision {
             state: state(State::Requesting),
-            reason: Reason::new(
-                "node-name-changed",
-                "the request on disk is for another node name",
-            ),
+            reason: Reason::new("node-name-changed", "the request on disk is for another node name"),
             next: "a new key is made".to_owned(),
             next_at: None,
             step: Step::Forget("it asks for another node name"),
@@ -453,28 +395,20 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         }
         _ => return going(Step::CheckClock, "the clock is checked"),
     }
-    let refused = seen
-        .last
-        .as_ref()
-        .is_some_and(|last| last.identity == Identity::Node && last.outcome.is_refusal());
+    let refused = seen.last.as_ref().is_some_and(|last| last.identity == Identity::Node && last.outcome.is_refusal());
     let same_name = held.is_some_and(|held| held.leaf.common_name == node.common_name());
     // NodeRestriction lets a node ask only for its own name, and a certificate of the CA before proves nothing to the new one.
     let identity = match alive {
         Some(held) if same_name && held.anchor != Anchor::Installed && !refused => Identity::Node,
         _ => Identity::Bootstrap,
     };
-    going(
-        Step::Ask(identity),
-        "the request is sent, waited for, proved and installed",
-    )
+    going(Step::Ask(identity), "the request is sent, waited for, proved and installed")
 }
 
 impl Clock {
     fn is_fresh(&self, now: Time) -> bool {
         // An answer from the future was given before the clock was set back.
-        now.0
-            .duration_since(self.at.0)
-            .is_ok_and(|age| age < CLOCK_FRESH)
+        now.0.duration_since(self.at.0).is_ok_and(|age| age < CLOCK_FRESH)
     }
 }
 
@@ -498,9 +432,7 @@ fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -
         next,
         next_at: at,
         // A moment that has just passed must not become a busy loop.
-        step: Step::Idle {
-            until: until.max(after(now, Duration::from_millis(10))).0,
-        },
+        step: Step::Idle { until: until.max(after(now, Duration::from_millis(10))).0 },
     }
 }
 

@@ -144,70 +144,28 @@ impl Outcome {
     }
 
     fn meaning(&self) -> Option<Meaning> {
-        let mean = |state, specific, backoff, next| {
-            Some(Meaning {
-                state,
-                specific,
-                backoff,
-                next,
-            })
-        };
+        let mean = |state, specific, backoff, next| Some(Meaning { state, specific, backoff, next });
         match self {
             Self::Installed => None,
-            Self::Pending | Self::NotSigned => mean(
-                State::PendingApproval,
-                true,
-                Backoff::seconds(1, 30),
-                "the same request is watched on",
-            ),
-            Self::Denied(_) | Self::Failed(_) => mean(
-                State::Denied,
-                true,
-                Backoff::seconds(900, 3_600),
-                "the request is looked at again",
-            ),
-            Self::Unauthorized => mean(
-                State::TokenRejected,
-                true,
-                Backoff::seconds(10, 600),
-                "it is tried again",
-            ),
-            Self::Forbidden(_) | Self::Invalid(_) => mean(
-                State::Denied,
-                true,
-                Backoff::seconds(10, 600),
-                "it is tried again",
-            ),
-            Self::Throttled(_) | Self::ServerError(_) | Self::Unreachable(_) => mean(
-                State::ServerUnreachable,
-                true,
-                Backoff::seconds(1, 60),
-                "it is tried again",
-            ),
-            Self::Untrusted(_) => mean(
-                State::ServerUnreachable,
-                true,
-                Backoff::seconds(5, 300),
-                "it is tried again",
-            ),
-            Self::OutOfTime(_) => mean(
-                State::ClockSuspect,
-                true,
-                Backoff::seconds(1, 30),
-                "it is tried again",
-            ),
-            Self::Unproved(_) => mean(
-                State::Requesting,
-                false,
-                Backoff::seconds(30, 600),
-                "a new key is made and asked for",
-            ),
-            Self::Disk(_) => mean(
-                State::Absent,
-                false,
-                Backoff::seconds(2, 60),
-                "it is tried again",
-            ),
+            Self::Pending | Self::NotSigned => {
+                mean(State::PendingApproval, true, Backoff::seconds(1, 30), "the same request is watched on")
+            }
+            Self::Denied(_) | Self::Failed(_) => {
+                mean(State::Denied, true, Backoff::seconds(900, 3_600), "the request is looked at again")
+            }
+            Self::Unauthorized => mean(State::TokenRejected, true, Backoff::seconds(10, 600), "it is tried again"),
+            Self::Forbidden(_) | Self::Invalid(_) => {
+                mean(State::Denied, true, Backoff::seconds(10, 600), "it is tried again")
+            }
+            Self::Throttled(_) | Self::ServerError(_) | Self::Unreachable(_) => {
+                mean(State::ServerUnreachable, true, Backoff::seconds(1, 60), "it is tried again")
+            }
+            Self::Untrusted(_) => mean(State::ServerUnreachable, true, Backoff::seconds(5, 300), "it is tried again"),
+            Self::OutOfTime(_) => mean(State::ClockSuspect, true, Backoff::seconds(1, 30), "it is tried again"),
+            Self::Unproved(_) => {
+                mean(State::Requesting, false, Backoff::seconds(30, 600), "a new key is made and asked for")
+            }
+            Self::Disk(_) => mean(State::Absent, false, Backoff::seconds(2, 60), "it is tried again"),
         }
     }
 }

@@ -12,19 +12,20 @@ const AGREEMENT: Duration = Duration::from_secs(150);
 
 /// Judges by what the host's time service says (`None`: nobody to ask) and by the `Date` of the API server.
 pub fn judge(now: SystemTime, synchronised: Option<bool>, server: Option<SystemTime>) -> Clock {
-    let verdict = |trusted, kind, message: String| Clock {
-        at: Time(now),
-        trusted,
-        reason: Reason::new(kind, message),
-    };
+    let verdict = |trusted, kind, message: String| Clock { at: Time(now), trusted, reason: Reason::new(kind, message) };
     if synchronised == Some(true) {
-        return verdict(true, "clock-synchronised", "this host's time service says that the clock is synchronised".to_owned());
+        return verdict(
+            true,
+            "clock-synchronised",
+            "this host's time service says that the clock is synchronised".to_owned(),
+        );
     }
     let Some(server) = server else {
         return verdict(
             false,
             "clock-unchecked",
-            "nothing vouches for this host's clock: its time service does not, and the API server gave no date".to_owned(),
+            "nothing vouches for this host's clock: its time service does not, and the API server gave no date"
+                .to_owned(),
         );
     };
     let (apart, direction) = match now.duration_since(server) {
@@ -32,11 +33,7 @@ pub fn judge(now: SystemTime, synchronised: Option<bool>, server: Option<SystemT
         Err(behind) => (behind.duration(), "behind"),
     };
     if apart <= AGREEMENT {
-        verdict(
-            true,
-            "clock-agrees-with-server",
-            format!("within {} of the API server's clock", human(AGREEMENT)),
-        )
+        verdict(true, "clock-agrees-with-server", format!("within {} of the API server's clock", human(AGREEMENT)))
     } else {
         verdict(
             false,

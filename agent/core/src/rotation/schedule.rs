@@ -44,9 +44,6 @@ pub fn schedule(leaf: &CertView, installed_at: Time, between: [f64; 2]) -> Sched
 /// A number in 0..1 that follows from the serial.
 fn draw(serial: &str) -> f64 {
     let digest = Sha256::digest(serial.as_bytes());
-    let high = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+    let high = digest.iter().take(4).fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
     f64::from(high) / f64::from(u32::MAX)
 }
