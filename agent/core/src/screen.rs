@@ -13,8 +13,7 @@ pub use story::event_line;
 use std::time::Duration;
 
 use crate::status::{
-    AgentStatus, CertificateState, CertificatesStatus, Health, ImageView, KubeletStatus, Reason,
-    Status,
+    AgentStatus, CertificateState, CertificatesStatus, Health, ImageView, KubeletStatus, Reason, Status,
 };
 use crate::time::{Time, human};
 use paint::{Page, Style, clean};
@@ -35,11 +34,7 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
     let (style, symbol, word) = health(status.health);
     page.ends(
         (Style::Bold, &name),
-        &format!(
-            " · {} on {}",
-            clean(&status.node.role),
-            clean(&status.node.os)
-        ),
+        &format!(" · {} on {}", clean(&status.node.role), clean(&status.node.os)),
         (style, &format!("{symbol} {word}")),
     );
     page.plain(
@@ -61,23 +56,23 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
 }
 
 /// The certificate's part alone, as `eyewall certificates` shows it.
-pub fn render_certificates(
-    certificates: &CertificatesStatus,
-    now: Time,
-    width: usize,
-    color: bool,
-) -> String {
+pub fn render_certificates(certificates: &CertificatesStatus, now: Time, width: usize, color: bool) -> String {
     let mut page = Page::new(width, color);
     certificates_part(&mut page, certificates, now);
+    page.finish()
+}
+
+/// A sentence in the place of a page, when there is nothing to show.
+pub fn notice(text: &str, width: usize, color: bool) -> String {
+    let mut page = Page::new(width, color);
+    page.plain(Style::Warn, &clean(text));
     page.finish()
 }
 
 fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
     let style = match part.state {
         CertificateState::Valid => Style::Good,
-        CertificateState::Requesting
-        | CertificateState::PendingApproval
-        | CertificateState::RenewalDue => Style::Warn,
+        CertificateState::Requesting | CertificateState::PendingApproval | CertificateState::RenewalDue => Style::Warn,
         _ => health(part.health).0,
     };
     let (_, symbol, _) = health(part.health);
@@ -88,12 +83,7 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
         &format!("for {}", since(part.since, now)),
     );
     if let Some(current) = &part.current {
-        let life = bar::Life {
-            start: current.not_before,
-            renew_at: current.renew_at,
-            end: current.not_after,
-            now,
-        };
+        let life = bar::Life { start: current.not_before, renew_at: current.renew_at, end: current.not_after, now };
         let style = if now > current.not_after {
             Style::Bad
         } else if now >= current.renew_at {
@@ -128,25 +118,12 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
         page.item("file", &clean(&current.file));
     }
     if let Some(ca) = &part.ca {
-        page.item(
-            "ca",
-            &format!("{}, ends {}", clean(&ca.subject), moment(ca.not_after, now)),
-        );
+        page.item("ca", &format!("{}, ends {}", clean(&ca.subject), moment(ca.not_after, now)));
     }
-    let trust = if part.clock.trusted {
-        "trusted"
-    } else {
-        "not trusted"
-    };
-    page.item(
-        "clock",
-        &format!("{trust}: {}", clean(&part.clock.reason.message)),
-    );
-    let owner = if part.owner == "kubelet" {
-        "the kubelet renews it and eyewall only watches"
-    } else {
-        "eyewall renews it"
-    };
+    let trust = if part.clock.trusted { "trusted" } else { "not trusted" };
+    page.item("clock", &format!("{trust}: {}", clean(&part.clock.reason.message)));
+    let owner =
+        if part.owner == "kubelet" { "the kubelet renews it and eyewall only watches" } else { "eyewall renews it" };
     page.item(
         "owner",
         &format!(
@@ -158,12 +135,7 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
 
 fn kubelet_part(page: &mut Page, part: &KubeletStatus, now: Time) {
     let (style, symbol, word) = health(part.health);
-    page.heading(
-        "Kubelet",
-        style,
-        &format!("{symbol} {word}"),
-        &format!("for {}", since(part.since, now)),
-    );
+    page.heading("Kubelet", style, &format!("{symbol} {word}"), &format!("for {}", since(part.since, now)));
     page.item("why", &reason(&part.reason));
     let mut unit = clean(&part.unit);
     match &part.active_state {
@@ -178,10 +150,7 @@ fn kubelet_part(page: &mut Page, part: &KubeletStatus, now: Time) {
         None => unit.push_str(", and there is neither podman nor docker on this host"),
     }
     if part.restarts_total > 0 {
-        unit.push_str(&format!(
-            ", restarted {} by eyewall",
-            count(part.restarts_total, "time")
-        ));
+        unit.push_str(&format!(", restarted {} by eyewall", count(part.restarts_total, "time")));
     }
     page.item("unit", &unit);
     if let Some(image) = &part.image {
@@ -190,22 +159,9 @@ fn kubelet_part(page: &mut Page, part: &KubeletStatus, now: Time) {
 }
 
 fn image_lines(page: &mut Page, image: &ImageView, now: Time) {
-    page.item(
-        "image",
-        &format!(
-            "{}, chosen {} ago",
-            clean(&image.reference),
-            since(image.chosen_at, now)
-        ),
-    );
+    page.item("image", &format!("{}, chosen {} ago", clean(&image.reference), since(image.chosen_at, now)));
     if image.position > 0 {
-        page.item(
-            "fallback",
-            &format!(
-                "number {} after the first of the list is in use",
-                image.position
-            ),
-        );
+        page.item("fallback", &format!("number {} after the first of the list is in use", image.position));
     }
     for passed in &image.passed_over {
         page.item("", &reason(passed));
@@ -214,26 +170,14 @@ fn image_lines(page: &mut Page, image: &ImageView, now: Time) {
 
 fn agent_part(page: &mut Page, part: &AgentStatus, now: Time) {
     let config = &part.config;
-    let files = if config.files.is_empty() {
-        "defaults, no file".to_owned()
-    } else {
-        clean(&config.files.join(" "))
-    };
+    let files = if config.files.is_empty() { "defaults, no file".to_owned() } else { clean(&config.files.join(" ")) };
     match &config.refused {
-        None => page.heading(
-            "Config",
-            Style::Good,
-            "● in force",
-            &format!("for {}", since(config.loaded_at, now)),
-        ),
+        None => page.heading("Config", Style::Good, "● in force", &format!("for {}", since(config.loaded_at, now))),
         Some(_) => page.heading(
             "Config",
             Style::Bad,
             "✗ refused",
-            &format!(
-                "; the one of {} ago is in force",
-                since(config.loaded_at, now)
-            ),
+            &format!("; the one of {} ago is in force", since(config.loaded_at, now)),
         ),
     }
     if let Some(refused) = &config.refused {

@@ -52,12 +52,7 @@ impl Answerer {
         }
     }
 
-    fn answer(
-        &self,
-        query: Query,
-        peer: Peer,
-        deadline: &Arc<Deadline>,
-    ) -> Result<Response<Body>, Refusal> {
+    fn answer(&self, query: Query, peer: Peer, deadline: &Arc<Deadline>) -> Result<Response<Body>, Refusal> {
         match query {
             Query::Status => Ok(json(StatusCode::OK, self.pages()?.status)),
             Query::Certificates => Ok(json(StatusCode::OK, self.pages()?.certificates)),
@@ -74,20 +69,14 @@ impl Answerer {
                 Some(task) => Err(Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "agent-stalled",
-                    format!(
-                        "The task {task} has stopped working; the watchdog will restart the agent."
-                    ),
+                    format!("The task {task} has stopped working; the watchdog will restart the agent."),
                 )),
             },
             Query::Ready => {
                 let status = Arc::clone(&self.deps.status.borrow());
                 match status.health {
                     Health::Good => Ok(text("ok\n")),
-                    _ => Err(Refusal::new(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "not-ready",
-                        why_not(&status),
-                    )),
+                    _ => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", why_not(&status))),
                 }
             }
             Query::Renew => self.renew(peer),
@@ -106,14 +95,7 @@ impl Answerer {
         let (lines, body) = mpsc::channel(LINES);
         // From here on only a stall ends it.
         deadline.send_replace(None);
-        tokio::spawn(feed(
-            kept,
-            coming,
-            lines,
-            Arc::clone(deadline),
-            self.limits.stall,
-            place,
-        ));
+        tokio::spawn(feed(kept, coming, lines, Arc::clone(deadline), self.limits.stall, place));
         let mut response = Response::new(Body::Lines(body));
         let kind = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -149,10 +131,8 @@ impl Answerer {
             }
         }
         self.audit.accepted(peer, RENEW);
-        let accepted = Reason::new(
-            "renewal-requested",
-            "A renewal was asked for; `eyewall certificates` shows how it goes.",
-        );
+        let accepted =
+            Reason::new("renewal-requested", "A renewal was asked for; `eyewall certificates` shows how it goes.");
         let body = document(&accepted).map_err(|_| Refusal::broken())?;
         Ok(json(StatusCode::ACCEPTED, body))
     }
@@ -197,26 +177,18 @@ async fn drain(body: Incoming, limit: usize) -> Result<(), Refusal> {
     match Limited::new(body, limit).collect().await {
         Ok(_) => Ok(()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "bad-body",
-            "The request's body ended before it was complete.",
-        )),
+        Err(_) => {
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-body", "The request's body ended before it was complete."))
+        }
     }
 }
 
 /// The first part that is not good, in its own words.
 fn why_not(status: &Status) -> String {
-    [
-        (status.certificates.health, &status.certificates.reason),
-        (status.kubelet.health, &status.kubelet.reason),
-    ]
-    .into_iter()
-    .find(|(health, _)| *health != Health::Good)
-    .map_or_else(
-        || "The node is not good; /v1/status shows why.".to_owned(),
-        |(_, reason)| reason.message.clone(),
-    )
+    [(status.certificates.health, &status.certificates.reason), (status.kubelet.health, &status.kubelet.reason)]
+        .into_iter()
+        .find(|(health, _)| *health != Health::Good)
+        .map_or_else(|| "The node is not good; /v1/status shows why.".to_owned(), |(_, reason)| reason.message.clone())
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Body> {
@@ -224,11 +196,7 @@ fn json(status: StatusCode, body: Bytes) -> Response<Body> {
 }
 
 fn text(body: &'static str) -> Response<Body> {
-    respond_with(
-        StatusCode::OK,
-        "text/plain",
-        Bytes::from_static(body.as_bytes()),
-    )
+    respond_with(StatusCode::OK, "text/plain", Bytes::from_static(body.as_bytes()))
 }
 
 fn respond_with(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
@@ -255,9 +223,7 @@ impl Refusal {
 
     /// Its body.
     pub fn body(&self) -> ErrorBody {
-        ErrorBody {
-            error: Reason::new(self.kind, self.message.as_str()),
-        }
+        ErrorBody { error: Reason::new(self.kind, self.message.as_str()) }
     }
 
     fn response(&self) -> Response<Body> {
@@ -268,5 +234,67 @@ impl Refusal {
             response.headers_mut().insert(ALLOW, allow);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eyewall_core::status::Status;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::events::Events;
+    use crate::socket::example;
+    use crate::supervisor::Heartbeats;
+
+    /// The answer's status and kind, the audit's events, and how many wishes reached the task.
+    fn renewed(
+        uid: u32,
+        change: impl FnOnce(&mut Status),
+        before: usize,
+        open: bool,
+    ) -> (u16, String, Vec<String>, usize) {
+        let mut status = example::status();
+        change(&mut status);
+        let (_keep, status) = watch::channel(Arc::new(status));
+        let (renew, mut wishes) = mpsc::channel(1);
+        let events = Events::new();
+        let peer = Peer { uid, gid: uid, pid: 99 };
+        for _ in 0..before {
+            renew.try_send(RenewRequest { peer }).expect("a place");
+        }
+        if !open {
+            wishes.close();
+        }
+        let deps = Deps { status, events: events.clone(), renew, heartbeats: Heartbeats::new(events.clone()) };
+        let answerer = Answerer::new(deps, Limits::default());
+        let (status, kind) = match answerer.renew(peer) {
+            Ok(response) => (response.status(), String::new()),
+            Err(refusal) => (refusal.status, refusal.kind.to_owned()),
+        };
+        let told = events.recent().iter().map(|r| r.event.clone()).collect();
+        let mut arrived = 0;
+        while wishes.try_recv().is_ok() {
+            arrived += 1;
+        }
+        (status.as_u16(), kind, told, arrived)
+    }
+
+    #[test]
+    fn who_may_renew_and_when() {
+        let ours = |_: &mut Status| {};
+        let theirs = |status: &mut Status| status.certificates.owner = "kubelet".to_owned();
+        let accepted = vec!["command-accepted".to_owned()];
+        let refused = vec!["peer-refused".to_owned()];
+        for (name, got, want) in [
+            ("root", renewed(0, ours, 0, true), (202, "", accepted.clone(), 1)),
+            ("a wish waits already", renewed(0, ours, 1, true), (202, "", accepted, 1)),
+            ("a member of the group", renewed(1000, ours, 0, true), (403, "not-root", refused, 0)),
+            ("the kubelet owns it", renewed(0, theirs, 0, true), (409, "not-the-owner", vec![], 0)),
+            ("the task is gone", renewed(0, ours, 0, false), (503, "certificates-not-running", vec![], 0)),
+        ] {
+            let (status, kind, told, arrived) = want;
+            assert_eq!(got, (status, kind.to_owned(), told, arrived), "{name}");
+        }
     }
 }

