@@ -1,5 +1,6 @@
 //! The client side of the socket: what the verbs ask the daemon. One request a connection; every wait has an end.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,9 +105,7 @@ pub struct Lines {
 impl Client {
     /// Of the daemon at `socket`.
     pub fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self { socket: socket.to_owned() }
     }
 
     /// GET a document, as it came.
@@ -159,42 +158,24 @@ impl Client {
     /// # Errors
     /// [`QueryError::Broken`].
     pub fn read<T: DeserializeOwned>(&self, document: &[u8]) -> Result<T, QueryError> {
-        serde_json::from_slice(document).map_err(|error| self.broken(error))
+        serde_json::from_slice(document).map_err(|error| self.broken(&error))
     }
 
-    async fn within<T>(
-        &self,
-        question: impl Future<Output = Result<T, QueryError>>,
-    ) -> Result<T, QueryError> {
-        timeout(PATIENCE, question).await.unwrap_or_else(|_| {
-            Err(QueryError::Silent {
-                socket: self.socket.clone(),
-            })
-        })
+    async fn within<T>(&self, question: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
+        timeout(PATIENCE, question).await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))
     }
 
     async fn ask(&self, method: Method, target: &'static str) -> Result<Bytes, QueryError> {
         let response = self.send(method, target).await?;
         let status = response.status();
         let document = self.collect(response).await?;
-        if status.is_success() {
-            Ok(document)
-        } else {
-            Err(self.refused(status, &document))
-        }
+        if status.is_success() { Ok(document) } else { Err(self.refused(status, &document)) }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        target: &'static str,
-    ) -> Result<Response<Incoming>, QueryError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.unreachable(error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.broken(error))?;
+    async fn send(&self, method: Method, target: &'static str) -> Result<Response<Incoming>, QueryError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
         // Ends with the connection; what goes wrong there is told to the request.
         tokio::spawn(connection);
         let request = Request::builder()
@@ -202,28 +183,22 @@ impl Client {
             .uri(target)
             .header(hyper::header::HOST, "eyewall")
             .body(Empty::<Bytes>::new())
-            .map_err(|error| self.broken(error))?;
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.broken(error))
+            .map_err(|error| self.broken(&error))?;
+        sender.send_request(request).await.map_err(|error| self.broken(&error))
     }
 
     async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, QueryError> {
         match Limited::new(response.into_body(), LARGEST).collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(self.broken("it is too long")),
-            Err(error) => Err(self.broken(error)),
+            Err(error) if error.is::<LengthLimitError>() => Err(self.broken(&"it is too long")),
+            Err(error) => Err(self.broken(&error)),
         }
     }
 
     fn refused(&self, status: StatusCode, document: &[u8]) -> QueryError {
         match serde_json::from_slice::<ErrorBody>(document) {
-            Ok(body) => QueryError::Refused {
-                status,
-                reason: body.error,
-            },
-            Err(_) => self.broken(status),
+            Ok(body) => QueryError::Refused { status, reason: body.error },
+            Err(_) => self.broken(&status),
         }
     }
 
@@ -232,15 +207,12 @@ impl Client {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => QueryError::NotRunning { socket },
             ErrorKind::PermissionDenied => QueryError::NotPermitted { socket },
-            _ => self.broken(error),
+            _ => self.broken(&error),
         }
     }
 
-    fn broken(&self, what: impl ToString) -> QueryError {
-        QueryError::Broken {
-            socket: self.socket.clone(),
-            what: what.to_string(),
-        }
+    fn broken(&self, what: &dyn fmt::Display) -> QueryError {
+        QueryError::Broken { socket: self.socket.clone(), what: what.to_string() }
     }
 }
 
@@ -276,10 +248,7 @@ impl Lines {
     }
 
     fn broken(&self, what: &str) -> QueryError {
-        QueryError::Broken {
-            socket: self.socket.clone(),
-            what: what.to_owned(),
-        }
+        QueryError::Broken { socket: self.socket.clone(), what: what.to_owned() }
     }
 }
 
@@ -288,9 +257,7 @@ impl Lines {
 /// # Errors
 /// What the system said, as when no file descriptor is left.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 #[cfg(test)]
@@ -349,11 +316,7 @@ mod tests {
         let ask = || async { Client::new(&socket).get::<Reason>("/v1/status").await };
         let error = ask().await.expect_err("no file");
         assert_eq!(error.kind(), "not-running");
-        assert!(
-            error
-                .to_string()
-                .contains("systemctl start eyewall.service")
-        );
+        assert!(error.to_string().contains("systemctl start eyewall.service"));
         drop(UnixListener::bind(&socket).expect("bound"));
         assert_eq!(ask().await.expect_err("a dead file").kind(), "not-running");
     }
@@ -371,18 +334,11 @@ mod tests {
         let (_root, client) = once(
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{a}\r\n4\r\n\n{b}\r\n6\r\n\n{c}\n{\r\n0\r\n\r\n",
         );
-        let mut lines = client
-            .follow("/v1/events?follow=1")
-            .await
-            .expect("a stream");
+        let mut lines = client.follow("/v1/events?follow=1").await.expect("a stream");
         let mut got = Vec::new();
         while let Some(line) = lines.next().await.expect("readable") {
             got.push(String::from_utf8(line.to_vec()).expect("text"));
         }
-        assert_eq!(
-            got,
-            ["{a}", "{b}", "{c}"],
-            "half a line at the end is dropped"
-        );
+        assert_eq!(got, ["{a}", "{b}", "{c}"], "half a line at the end is dropped");
     }
 }

@@ -58,10 +58,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     }
 }
 
-fn ask(
-    global: &Global,
-    question: impl AsyncFnOnce(&Client) -> Result<Health, QueryError>,
-) -> anyhow::Result<Health> {
+fn ask(global: &Global, question: impl AsyncFnOnce(&Client) -> Result<Health, QueryError>) -> anyhow::Result<Health> {
     let client = Client::new(&global.socket_path());
     Ok(runtime()?.block_on(question(&client))?)
 }
@@ -80,12 +77,7 @@ async fn show(client: &Client, json: bool) -> Result<Health, QueryError> {
     } else {
         let terminal = Terminal::of_stdout();
         let now = Time(crate::clock::now());
-        print(&screen::render_certificates(
-            &part,
-            now,
-            terminal.size().0,
-            terminal.color,
-        ));
+        print(&screen::render_certificates(&part, now, terminal.size().0, terminal.color));
     }
     Ok(part.health)
 }
@@ -118,10 +110,7 @@ fn needs_renewal(global: &Global, file: Option<&Path>) -> ExitCode {
             return Verdict::CannotTell.code();
         }
     };
-    let path = file.map_or_else(
-        || config.certificates.directory.join(CURRENT),
-        Path::to_path_buf,
-    );
+    let path = file.map_or_else(|| config.certificates.directory.join(CURRENT), Path::to_path_buf);
     let now = Time(crate::clock::now());
     let (verdict, sentence) = judge(&path, config.certificates.renew_at, now);
     match verdict {
@@ -142,10 +131,7 @@ fn judge(path: &Path, renew_at: [f64; 2], now: Time) -> (Verdict, String) {
             return (Verdict::NoFile, format!("there is no {place}"));
         }
         Err(error) => {
-            return (
-                Verdict::CannotTell,
-                format!("{place} cannot be read: {error}"),
-            );
+            return (Verdict::CannotTell, format!("{place} cannot be read: {error}"));
         }
     };
     let leaf = bundle(&text).and_then(|bundle| {
@@ -155,10 +141,7 @@ fn judge(path: &Path, renew_at: [f64; 2], now: Time) -> (Verdict, String) {
     let leaf = match leaf {
         Ok(leaf) => leaf,
         Err(fault) => {
-            return (
-                Verdict::CannotTell,
-                format!("{place} is of no use: {fault}"),
-            );
+            return (Verdict::CannotTell, format!("{place} is of no use: {fault}"));
         }
     };
     let due = schedule(&leaf, installed, renew_at).renew_at;
@@ -180,4 +163,67 @@ fn read(path: &Path) -> std::io::Result<(Zeroizing<String>, Time)> {
     let mut text = Zeroizing::new(String::new());
     file.take(LARGEST).read_to_string(&mut text)?;
     Ok((text, installed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+
+    use super::*;
+
+    /// 2026-11-24T02:15:08Z.
+    const START: u64 = 1_795_486_508;
+    const DAY: u64 = 86_400;
+
+    /// A PEM of a hundred days from START, with its key, installed at its start.
+    fn pem() -> String {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.not_before = at(START).0.into();
+        params.not_after = at(START + 100 * DAY).0.into();
+        let certificate = params.self_signed(&key).expect("signed");
+        certificate.pem() + &key.serialize_pem()
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_unix(seconds)
+    }
+
+    #[test]
+    fn the_verdicts_of_step() {
+        let root = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            let file = File::options().append(true).open(&path).expect("there");
+            file.set_modified(at(START).0).expect("dated");
+            path
+        };
+        let good = write("good.pem", &pem());
+        let key = write("key.pem", &KeyPair::generate().expect("a key").serialize_pem());
+        let half = write("half.pem", &pem()[..300]);
+        let empty = write("empty.pem", "");
+        let binary = root.path().join("binary.pem");
+        std::fs::write(&binary, [0xff, 0xfe, 0x00]).expect("written");
+        let missing = root.path().join("missing.pem");
+        let directory = root.path().to_path_buf();
+        for (name, path, days, want) in [
+            ("young", &good, 10, Verdict::NotDue),
+            ("just before", &good, 59, Verdict::NotDue),
+            ("just after", &good, 68, Verdict::Due),
+            ("expired", &good, 200, Verdict::Due),
+            ("missing", &missing, 10, Verdict::NoFile),
+            ("a key alone", &key, 10, Verdict::CannotTell),
+            ("half of it", &half, 10, Verdict::CannotTell),
+            ("empty", &empty, 10, Verdict::CannotTell),
+            ("not text", &binary, 10, Verdict::CannotTell),
+            ("a directory", &directory, 10, Verdict::CannotTell),
+        ] {
+            let (got, sentence) = judge(path, [0.60, 0.67], at(START + days * DAY));
+            assert_eq!(got, want, "{name}: {sentence}");
+            assert!(!sentence.contains("PRIVATE"), "{name}: {sentence}");
+        }
+    }
 }
