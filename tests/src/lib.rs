@@ -1,1 +1,5 @@
-//! Skeleton.
+//! What the tests of the real binary stand on: stand-ins that speak the real protocols.
+
+pub mod apiserver;
+pub mod client;
+pub mod node;

@@ -1,0 +1,139 @@
+//! What runs beside the API: the approver and the signer of the controller-manager, and the end of pods.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::authn::Identity;
+use super::authz::decide;
+use super::csr::{add_condition, condition};
+use super::options::ApprovalMode;
+use super::resources::{CSRS, PODS};
+use super::route::Attributes;
+use super::signer::{Recognised, Unsigned, encoded, recognise, sign};
+use super::world::{Shared, World};
+
+/// How often to look when nothing is due and nothing ticks.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// When each step on each request was first seen to be possible, by uid and step.
+type Seen = BTreeMap<(String, &'static str), Instant>;
+
+/// Runs until it is dropped.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut ticks = shared.ticks();
+    let mut seen = Seen::new();
+    loop {
+        ticks.mark_unchanged();
+        let wake = shared.change_if(|world| {
+            let before = world.store.version();
+            let wake = pass(&shared, world, &mut seen);
+            (world.store.version() != before, wake)
+        });
+        let wake = wake.unwrap_or_else(|| Instant::now() + IDLE);
+        tokio::select! {
+            result = ticks.changed() => if result.is_err() { return },
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+}
+
+/// Does what is due; says when the next thing is.
+fn pass(shared: &Shared, world: &mut World, seen: &mut Seen) -> Option<Instant> {
+    let now = Instant::now();
+    let mut wake = end_pods(world, now);
+    let requests: Vec<Value> = world.store.list(&CSRS, "").cloned().collect();
+    let mut due = |uid: &str, step: &'static str, delay: Duration| {
+        let due = *seen.entry((uid.to_owned(), step)).or_insert(now) + delay;
+        if due > now {
+            wake = Some(wake.map_or(due, |wake: Instant| wake.min(due)));
+        }
+        due <= now
+    };
+    for request in &requests {
+        let uid = request["metadata"]["uid"].as_str().unwrap_or_default();
+        let decided = |kind| condition(request, kind).is_some();
+        if decided("Denied") || decided("Failed") || !request["status"]["certificate"].is_null() {
+            continue;
+        }
+        if !decided("Approved") {
+            let manual = world.signing.approval == ApprovalMode::Manual;
+            let approvable = if manual { None } else { approvable(request, world) };
+            if let Some(recognised) = approvable
+                && due(uid, "approve", world.signing.approval_delay)
+            {
+                decide_on(shared, world, request.clone(), recognised);
+            }
+        } else if due(uid, "sign", world.signing.delay) {
+            sign_one(shared, world, request.clone());
+        }
+    }
+    seen.retain(|(uid, _), _| requests.iter().any(|request| request["metadata"]["uid"] == uid.as_str()));
+    // A request that was approved just now can be signed at once.
+    if world.store.list(&CSRS, "").zip(&requests).any(|(after, before)| after != before) {
+        wake = Some(now);
+    }
+    wake
+}
+
+fn end_pods(world: &mut World, now: Instant) -> Option<Instant> {
+    let (over, waiting): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut world.endings).into_iter().partition(|ending| ending.at <= now);
+    for ending in over {
+        let pod = world.store.get(&PODS, &ending.namespace, &ending.name);
+        if pod.is_some_and(|pod| pod["metadata"]["uid"] == ending.uid.as_str()) {
+            world.store.remove(&PODS, &ending.namespace, &ending.name);
+        }
+    }
+    world.endings = waiting;
+    world.endings.iter().map(|ending| ending.at).min()
+}
+
+/// The first thing the request is recognised as, for which its requester has the permission.
+fn approvable(request: &Value, world: &World) -> Option<Recognised> {
+    let requester = Identity::of_request(request);
+    recognise(request).into_iter().find(|recognised| {
+        let what = Attributes {
+            verb: "create".to_owned(),
+            group: CSRS.group.to_owned(),
+            version: "*".to_owned(),
+            resource: CSRS.plural.to_owned(),
+            subresource: recognised.permission().to_owned(),
+            ..Attributes::default()
+        };
+        decide(&requester, &what, &world.rules, &world.store).allowed
+    })
+}
+
+fn decide_on(shared: &Shared, world: &mut World, mut request: Value, recognised: Recognised) {
+    let now = shared.now();
+    match &world.signing.approval {
+        ApprovalMode::Deny { reason, message } => add_condition(&mut request, "Denied", reason, message, now),
+        ApprovalMode::Auto | ApprovalMode::Fail { .. } => {
+            add_condition(&mut request, "Approved", "AutoApproved", recognised.message(), now);
+        }
+        ApprovalMode::Manual => return,
+    }
+    world.store.put(&CSRS, request);
+}
+
+fn sign_one(shared: &Shared, world: &mut World, mut request: Value) {
+    let now = shared.now();
+    let result = match &world.signing.approval {
+        ApprovalMode::Fail { reason, message } => {
+            add_condition(&mut request, "Failed", reason, message, now);
+            world.store.put(&CSRS, request);
+            return;
+        }
+        _ => sign(&request, &shared.authority, &world.signing, now),
+    };
+    match result {
+        Ok(pem) => request["status"]["certificate"] = encoded(&pem),
+        Err(Unsigned::Failed(why)) => add_condition(&mut request, "Failed", "SignerValidationFailure", &why, now),
+        Err(Unsigned::Retried(_) | Unsigned::NotOurs) => return,
+    }
+    world.store.put(&CSRS, request);
+}
