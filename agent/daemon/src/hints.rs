@@ -4,7 +4,7 @@
 //! directory above that does, so that a path that comes later is seen. [`Hints::follow`] is called again at each look.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Hints {
         )
     }
 
-    /// Watches for `paths`, and for nothing that was watched before and is not among them.
+    /// Watches for `paths` (`*` as the last part: every file of that directory), and for nothing that was watched before and is not among them.
     pub fn follow(&mut self, paths: &[&Path]) {
         let Some(watcher) = &mut self.watcher else {
             return;
@@ -110,6 +110,7 @@ fn concerns(event: &Event, names: &std::sync::Mutex<BTreeSet<OsString>>) -> bool
             .paths
             .iter()
             .any(|path| path.file_name().is_none_or(|name| names.contains(name)) || path.is_dir())
+        || names.contains(OsStr::new("*"))
 }
 
 #[cfg(test)]

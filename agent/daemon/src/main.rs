@@ -6,6 +6,7 @@ mod api;
 mod capabilities;
 mod certificates;
 mod clock;
+mod config_file;
 mod events;
 mod hints;
 mod host;

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use eyewall_core::config::Config;
 
+use crate::config_file::Files;
+
 /// EX_USAGE of sysexits(3): the command line was wrong.
 pub const USAGE: u8 = 64;
 /// EX_CONFIG of sysexits(3): the configuration is wrong; `RestartPreventExitStatus=` in the unit knows it.
@@ -40,7 +42,7 @@ impl Global {
     /// # Errors
     /// All its faults.
     pub fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::default())
+        Ok(Files::at(&self.config).load()?.config)
     }
 
     /// Where the daemon is asked. A configuration with faults is the daemon's matter: it goes on with the one before, so
