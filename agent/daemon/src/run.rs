@@ -25,8 +25,13 @@ const CERTIFICATE_ROUND: Duration = Duration::from_secs(240);
 /// The daemon.
 pub fn main(global: &Global) -> ExitCode {
     journal::init();
-    let config = Config::default();
-    let _ = global;
+    let config = std::fs::read_to_string(&global.config).map_or_else(
+        |_| Config::default(),
+        |text| {
+            let source = eyewall_core::config::Source { name: "x".to_owned(), text };
+            eyewall_core::config::read(&[source]).unwrap_or_default()
+        },
+    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Only name resolution and a few file reads go there.
@@ -87,7 +92,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             heartbeats,
         },
     ));
-    let _ = (kubelet_tx, config_tx);
+    let _keep = (kubelet_tx, config_tx);
 
     let mut supervisor = Supervisor::new();
     let node = page.compose().node.name.unwrap_or_default();
