@@ -1,0 +1,181 @@
+//! A disk for one node: a copy of the root file system, the Ignition config that `ignition/` ships, and the real Ignition
+//! that applies it.
+//!
+//! What only this VM needs (its hostname, the test's ssh key, the unit that loads the kubelet's image) is a config of its
+//! own, which merges eyewall's fragment as Typhoon's snippets are merged.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use eyewall_ignition::{Binary, Options, Os, Platform, Role};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::program::run;
+use crate::root::Root;
+use crate::{KubeletImage, selinux};
+
+/// Debian puts the binary where dracut finds it, not into the search path.
+const IGNITION: &str = "/usr/lib/dracut/modules.d/30ignition/ignition";
+
+/// Room on the disk; the file is sparse.
+const DISK: &str = "4G";
+
+/// Where the kubelet's image lies on the host until it is loaded.
+const IMAGE: &str = "/var/lib/eyewall-vm/kubelet.tar";
+
+/// What runs the kubelet's container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// As on Fedora CoreOS.
+    Podman,
+    /// As on Flatcar.
+    Docker,
+}
+
+impl Runtime {
+    /// Its command, and its name in eyewall.toml.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+        }
+    }
+
+    fn os(self) -> Os {
+        match self {
+            Self::Podman => Os::Fcos,
+            Self::Docker => Os::Flatcar,
+        }
+    }
+}
+
+/// One node, as it is to be.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// The hostname, and so the Node's name.
+    pub name: String,
+    /// What runs the kubelet.
+    pub runtime: Runtime,
+    /// The `eyewall` binary.
+    pub eyewall: PathBuf,
+    /// The kubelet's image.
+    pub image: KubeletImage,
+    /// What Typhoon would put at /etc/kubernetes/kubeconfig.
+    pub bootstrap_kubeconfig: String,
+    /// More for eyewall.toml, without the section `[kubelet]`; empty is Typhoon's.
+    pub config: String,
+    /// Should containerd run? A real kubelet needs it, the stand-in starts no pods.
+    pub containerd: bool,
+    /// Memory of the machine, MiB.
+    pub memory: u32,
+}
+
+impl NodeSpec {
+    /// eyewall's fragment, as `eyewall-ignition` prints it.
+    ///
+    /// # Errors
+    /// When the binary cannot be read or the options do not fit together.
+    fn fragment(&self) -> Result<String> {
+        let binary = std::fs::read(&self.eyewall)
+            .with_context(|| format!("the binary {} cannot be read", self.eyewall.display()))?;
+        let config = format!("{}\n[kubelet]\nruntime = \"{}\"\n", self.config, self.runtime.as_str());
+        let options = Options {
+            os: self.runtime.os(),
+            role: Role::Worker,
+            platform: Platform::Qemu,
+            binary: Binary::Inline(binary),
+            config_file: Some(config),
+            bootstrap_kubeconfig: Some(self.bootstrap_kubeconfig.clone()),
+            name: None,
+            images: vec![self.image.reference.clone()],
+        };
+        Ok(eyewall_ignition::render(&options, false)?)
+    }
+
+    /// The VM's own config with eyewall's fragment in it.
+    fn config(&self, ssh_key: &str) -> Result<Value> {
+        let mut units = vec![json!({
+            "name": "eyewall-vm-image.service",
+            "enabled": true,
+            "contents": include_str!("../root/image.service")
+                .replace("@RUNTIME@", self.runtime.as_str())
+                .replace("@IMAGE@", IMAGE)
+                .replace("@REFERENCE@", &self.image.reference),
+        })];
+        if self.containerd {
+            units.push(json!({"name": "containerd.service", "enabled": true}));
+        }
+        Ok(json!({
+            "ignition": {
+                "version": "3.3.0",
+                "config": {"merge": [{"source": data_url(&self.fragment()?)}]},
+            },
+            "passwd": {"users": [{"name": "root", "sshAuthorizedKeys": [ssh_key.trim()]}]},
+            "storage": {"files": [{
+                "path": "/etc/hostname",
+                "mode": 0o644,
+                "overwrite": true,
+                "contents": {"source": data_url(&format!("{}\n", self.name))},
+            }]},
+            "systemd": {"units": units},
+        }))
+    }
+}
+
+fn data_url(text: &str) -> String {
+    format!("data:;base64,{}", STANDARD.encode(text))
+}
+
+/// Makes the node's disk in the (existing) directory: some seven seconds.
+///
+/// # Errors
+/// When a copy fails, or Ignition does not accept the config.
+pub async fn disk(root: &Root, spec: &NodeSpec, ssh_key: &str, directory: &Path) -> Result<PathBuf> {
+    let config = directory.join("config.ign");
+    std::fs::write(&config, spec.config(ssh_key)?.to_string())?;
+
+    let tree = directory.join("tree");
+    let mut copy = Command::new("cp");
+    copy.args(["-a", "--reflink=auto"]).arg(root.tree()).arg(&tree);
+    run(&mut copy, Duration::from_secs(120)).await?;
+
+    let image = tree.join(IMAGE.trim_start_matches('/'));
+    std::fs::create_dir_all(image.parent().context("a file has a directory")?)?;
+    std::fs::copy(&spec.image.archive, &image)?;
+    selinux::label(&tree).await?;
+
+    // Ignition labels what it writes, as on a real host: nothing is labelled after it.
+    for stage in ["fetch", "files"] {
+        ignite(stage, &tree, &config, directory).await.with_context(|| format!("Ignition's stage {stage}"))?;
+    }
+    std::fs::remove_file(config)?;
+
+    let disk = directory.join("disk.raw");
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F", "-L", "root", "-d"]).arg(&tree).arg(&disk).arg(DISK);
+    run(&mut mkfs, Duration::from_secs(120)).await?;
+    tokio::fs::remove_dir_all(&tree).await?;
+    Ok(disk)
+}
+
+/// Its cache and state files are named, because the default ones in /run would hand one node's config to the next.
+async fn ignite(stage: &str, tree: &Path, config: &Path, directory: &Path) -> Result<()> {
+    let mut ignition = Command::new(IGNITION);
+    ignition.args(["--platform=file", "--log-to-stdout", &format!("--stage={stage}")]);
+    for (flag, value) in [
+        ("root", tree.to_owned()),
+        ("config-cache", directory.join("ignition.json")),
+        ("state-file", directory.join("ignition.state")),
+        ("neednet", directory.join("ignition.neednet")),
+    ] {
+        ignition.arg(format!("--{flag}={}", value.display()));
+    }
+    ignition.env("IGNITION_CONFIG_FILE", config);
+    run(&mut ignition, Duration::from_secs(120)).await?;
+    Ok(())
+}

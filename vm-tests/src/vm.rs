@@ -1,0 +1,189 @@
+//! A node in a machine, as a scenario wants it: boot it, look at it, cut its power, boot it again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use eyewall_core::status::Status;
+use tokio::time::Instant;
+
+use crate::qemu::{Machine, Running};
+use crate::selinux::{self, Denial};
+use crate::{Guest, Lab, NodeSpec, Progress, WorkDirectory, provision};
+
+/// From switching it on to an ssh server that answers. An emulated host needs some 15 s, on a busy machine a minute.
+const BOOT: Duration = Duration::from_secs(240);
+/// How often a guest is asked. Each question costs it some CPU, of which it has little.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A node in a machine. Dropped, it is switched off and its disk removed.
+#[derive(Debug)]
+pub struct Vm {
+    // Before the directory: the machine must be off when its disk goes.
+    running: Option<Running>,
+    machine: Machine,
+    guest: Guest,
+    progress: Progress,
+    _directory: WorkDirectory,
+}
+
+impl Vm {
+    /// Makes the node's disk and boots it until ssh answers.
+    ///
+    /// # Errors
+    /// When the disk cannot be made or the guest does not come up; the console's last lines are part of the error.
+    pub async fn boot(lab: &Lab, spec: &NodeSpec) -> Result<Self> {
+        let directory = lab.cache.work_directory()?;
+        let port = free_port()?;
+        let host_key = std::fs::read_to_string(lab.root.tree().join("etc/ssh/ssh_host_ed25519_key.pub"))?;
+        let guest = Guest::new(directory.path(), &host_key, port).await?;
+        lab.progress.say(&format!("provisioning {} with Ignition", spec.name));
+        let disk = provision::disk(&lab.root, spec, &guest.public_key()?, directory.path()).await?;
+        let machine = Machine {
+            accelerator: lab.accelerator,
+            kernel: lab.root.kernel(),
+            disk,
+            console: directory.path().join("console"),
+            ssh_port: port,
+            memory: spec.memory,
+        };
+        let progress = lab.progress.clone();
+        let mut vm = Self { running: None, machine, guest, progress, _directory: directory };
+        vm.switch_on().await?;
+        Ok(vm)
+    }
+
+    /// Switches it on and waits until ssh answers.
+    ///
+    /// # Errors
+    /// When the guest does not come up.
+    pub async fn switch_on(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "it is on already");
+        self.progress.say("booting");
+        let started = Instant::now();
+        let running = self.running.insert(self.machine.start()?);
+        while !self.guest.answers().await {
+            if running.has_ended()? || started.elapsed() > BOOT {
+                let words = if running.has_ended()? { "ended" } else { "did not come up" };
+                bail!("the guest {words}; its console's last lines:\n{}", running.console_tail(40));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.progress.say(&format!("ssh answers after {:.1} s", started.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// The way in.
+    #[must_use]
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// Where the steps are told.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What the agent's socket says, read by `eyewall status --json` in the guest.
+    ///
+    /// # Errors
+    /// When the agent does not answer or what it says is not a status.
+    pub async fn status(&self) -> Result<Status> {
+        // Its exit status is that of the node's health; what it prints is what counts here.
+        let output = self.guest.run("/opt/bin/eyewall status --json").await?;
+        serde_json::from_str(&output.stdout)
+            .with_context(|| format!("no status ({}): {}{}", output.status, output.stdout, output.stderr))
+    }
+
+    /// Asks until the answer is there.
+    ///
+    /// # Errors
+    /// When the deadline passes; the last thing that `look` said and the agent's journal are part of the error.
+    pub async fn wait_for<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        look: impl AsyncFn(&Self) -> Result<T>,
+    ) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            let why = match look(self).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if started.elapsed() > deadline {
+                let journal = self.journal_tail().await;
+                return Err(why).with_context(|| format!("{what}: not within {} s\n{journal}", deadline.as_secs()));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The last words of the agent, the kubelet and the image's loader, for an error message.
+    pub async fn journal_tail(&self) -> String {
+        let units = "-u eyewall -u kubelet -u eyewall-vm-image -u eyewall.socket";
+        let command = format!("journalctl --boot --no-hostname -o short-monotonic -n 60 {units}");
+        self.guest.get(&command).await.unwrap_or_else(|error| format!("(no journal: {error:#})"))
+    }
+
+    /// What SELinux has denied since the boot, without what is tolerated by name.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or SELinux is not enforcing.
+    pub async fn denials(&self) -> Result<Vec<Denial>> {
+        let mode = self.guest.get("cat /sys/fs/selinux/enforce").await?;
+        ensure!(mode == "1", "SELinux is not enforcing (enforce is {mode:?})");
+        Ok(selinux::denials(&self.guest.get("journalctl --boot --output=cat | grep 'avc: ' || true").await?))
+    }
+
+    /// Pulls the plug.
+    ///
+    /// # Errors
+    /// When it is off already.
+    pub async fn power_cut(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("it is off")?;
+        running.cut().await?;
+        self.guest.hang_up().await;
+        Ok(())
+    }
+
+    /// Tells systemd to reboot, and waits until the machine is back.
+    ///
+    /// # Errors
+    /// When the guest does not go down or does not come back.
+    pub async fn reboot(&mut self) -> Result<()> {
+        self.shut_down("reboot").await?;
+        self.switch_on().await
+    }
+
+    /// Tells systemd to switch the machine off, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn power_off(&mut self) -> Result<()> {
+        self.shut_down("poweroff").await
+    }
+
+    /// QEMU ends at both, because of `-no-reboot`.
+    async fn shut_down(&mut self, verb: &str) -> Result<()> {
+        self.progress.say(&format!("systemctl {verb}"));
+        // The connection may go before the answer comes.
+        let output = self.guest.run(&format!("systemctl --no-block {verb}")).await?;
+        ensure!(matches!(output.status.code(), Some(0 | 255)), "systemctl {verb} failed: {}", output.stderr);
+        let mut running = self.running.take().context("it is off")?;
+        running.wait(BOOT).await?;
+        self.guest.hang_up().await;
+        Ok(())
+    }
+
+    /// The last lines of its serial console.
+    #[must_use]
+    pub fn console_tail(&self, lines: usize) -> String {
+        self.running.as_ref().map_or_else(String::new, |running| running.console_tail(lines))
+    }
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
