@@ -38,7 +38,7 @@ pub(super) fn unix(time: SystemTime) -> u64 {
 }
 
 /// As the API server writes times in objects: `2026-11-24T02:15:08Z`.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     eyewall_core::time::Time(time).to_string()
 }
 

@@ -53,6 +53,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 pub use authz::{Rule, Subject, typhoon_kubelet_delete};
+pub use clock::rfc3339;
 pub use faults::{Fault, FaultAction};
 pub use kubeconfig::{CaForm, Credential, Kubeconfig};
 pub use options::{ApprovalMode, OnRequest, Options, Signing, Token};
@@ -89,7 +90,7 @@ impl ApiServer {
         let authority = match &options.authority {
             Some(authority) => Arc::clone(authority),
             None => {
-                let from = now.checked_sub(Duration::from_secs(3600)).unwrap_or(SystemTime::UNIX_EPOCH);
+                let from = now.checked_sub(pki::CLUSTER_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
                 Arc::new(Authority::new("kubernetes-ca", from, now + options.authority_lifetime)?)
             }
         };

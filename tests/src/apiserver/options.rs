@@ -108,12 +108,13 @@ pub struct Options {
     pub tokens: Vec<Token>,
     /// The cluster's CA; a new one of `authority_lifetime` when `None`.
     pub authority: Option<Arc<Authority>>,
-    /// How long a CA made here lives; Typhoon's has 365 days.
+    /// How long a CA made here still lives; Typhoon's has 365 days. It is thirty days old.
     pub authority_lifetime: Duration,
     /// Approver and signer.
     pub signing: Signing,
     /// How far the server's clock is ahead of the machine's, in milliseconds; negative is behind. It is the `Date` header,
-    /// the dates in objects and certificates, and the time at which credentials are judged.
+    /// the dates in objects and certificates, and the time at which credentials are judged. The serving certificate is
+    /// thirty days old by it, so up to that a client that is behind can still connect.
     pub clock_offset_ms: i64,
     /// `--anonymous-auth`. The recorded server had it on, Typhoon has it off: then a request without credentials gets 401.
     pub anonymous: bool,

@@ -13,6 +13,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::clock::unix;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How old a cluster made here already is: CA and serving certificate are that much older than the server's clock, so a
+/// client whose clock is a little behind still talks to it, as it would to a real one.
+pub(super) const CLUSTER_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A certificate authority with its key: the cluster's, or a foreign one that the cluster does not know.
 pub struct Authority {
@@ -125,7 +128,7 @@ impl Authority {
         self.issue(&client(common_name, organization), not_before, not_after)
     }
 
-    /// The certificate and key this server shows to its clients, valid from an hour ago for a year.
+    /// The certificate and key this server shows to its clients, valid for a year from now.
     pub(super) fn issue_serving(
         &self,
         names: &[String],
@@ -138,7 +141,7 @@ impl Authority {
             key_usages: vec![KeyUsagePurpose::DigitalSignature],
             extended: vec![ExtendedKeyUsagePurpose::ServerAuth],
         };
-        let not_before = now.checked_sub(Duration::from_secs(3600)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let not_before = now.checked_sub(CLUSTER_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
         let pem = self.issue(&subject, not_before, now + YEAR)?;
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())?.into_owned();
         Ok((certificate, PrivateKeyDer::from_pem_slice(pem.as_bytes())?))

@@ -339,7 +339,7 @@ async fn halved(response: Response<AnswerBody>) -> Response<AnswerBody> {
         {
             let _ = sender.send(Ok(data.slice(..data.len() / 2))).await;
         }
-        let _ = sender.send(Err(std::io::Error::other("the test cuts this body"))).await;
+        watch::cut(&sender).await;
     });
     Response::from_parts(head, half)
 }

@@ -219,9 +219,11 @@ pub(super) async fn run(shared: Arc<Shared>, start: Start, lines: Lines, cut_aft
     }
 }
 
-/// An error in the body makes hyper drop the connection in the middle of the stream.
-async fn cut(lines: &Lines) {
-    let _ = lines.send(Err(std::io::Error::other("the test cuts this watch"))).await;
+/// Ends a stream in the middle: an error in the body makes hyper drop the connection. Before it does, what was sent must
+/// be on its way, for hyper does not flush what it holds when the error comes at once.
+pub(super) async fn cut(lines: &Lines) {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let _ = lines.send(Err(std::io::Error::other("the test cuts this body"))).await;
 }
 
 #[cfg(test)]
