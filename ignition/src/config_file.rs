@@ -15,21 +15,15 @@ pub(crate) struct ConfigFiles {
 impl ConfigFiles {
     /// As the agent reads them.
     pub(crate) fn sources(&self) -> Vec<Source> {
-        let source = |name: &str, text: &str| Source {
-            name: name.to_owned(),
-            text: text.to_owned(),
-        };
+        let source = |name: &str, text: &str| Source { name: name.to_owned(), text: text.to_owned() };
         let mut sources = vec![source("eyewall.toml", &self.main)];
-        sources.extend(
-            self.dropin
-                .iter()
-                .map(|text| source("eyewall.toml.d/10-ignition.toml", text)),
-        );
+        sources.extend(self.dropin.iter().map(|text| source("eyewall.toml.d/10-ignition.toml", text)));
         sources
     }
 }
 
-const HEADER: &str = "# Eyewall's configuration, written by eyewall-ignition. Every key has a default that is right for Typhoon.\n";
+const HEADER: &str =
+    "# Eyewall's configuration, written by eyewall-ignition. Every key has a default that is right for Typhoon.\n";
 
 /// The files for these options.
 pub(crate) fn config_files(options: &Options) -> ConfigFiles {
@@ -41,10 +35,7 @@ pub(crate) fn config_files(options: &Options) -> ConfigFiles {
                 format!("# What the command line of eyewall-ignition said; it wins over eyewall.toml.\n{said}")
             }),
         },
-        None => ConfigFiles {
-            main: format!("{HEADER}{said}"),
-            dropin: None,
-        },
+        None => ConfigFiles { main: format!("{HEADER}{said}"), dropin: None },
     }
 }
 
@@ -92,32 +83,17 @@ mod tests {
     /// Whatever stands in it, it is one string to a reader of TOML.
     #[test]
     fn a_string_is_read_back_as_it_was() {
-        for text in [
-            "",
-            "node-a",
-            "a\"b",
-            "a\\b",
-            "a\nb = 1",
-            "\u{7f}\u{1}\t",
-            "\u{e9}\u{1f30a}",
-        ] {
+        for text in ["", "node-a", "a\"b", "a\\b", "a\nb = 1", "\u{7f}\u{1}\t", "\u{e9}\u{1f30a}"] {
             let source = Source {
                 name: "test".to_owned(),
-                text: format!(
-                    "[kubelet]\nextra_args = [{}]\n",
-                    toml_string(&format!("--v={text}"))
-                ),
+                text: format!("[kubelet]\nextra_args = [{}]\n", toml_string(&format!("--v={text}"))),
             };
-            let read =
-                eyewall_core::config::read(&[source]).map(|config| config.kubelet.extra_args);
+            let read = eyewall_core::config::read(&[source]).map(|config| config.kubelet.extra_args);
             match read {
                 Ok(arguments) => assert_eq!(arguments, [format!("--v={text}")], "{text:?}"),
                 // The agent may refuse the argument; but it must have understood it as one.
                 Err(faults) => assert_eq!(
-                    faults
-                        .iter()
-                        .map(|fault| fault.key.as_str())
-                        .collect::<Vec<_>>(),
+                    faults.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>(),
                     ["kubelet.extra_args[0]"],
                     "{text:?}: {faults}"
                 ),

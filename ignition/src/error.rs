@@ -20,9 +20,7 @@ pub enum Error {
     )]
     BadUrl(String),
     /// The inline binary is not a program for Linux.
-    #[error(
-        "the binary is no ELF file ({0} bytes); give the `eyewall` that `cargo build --release` made for the node"
-    )]
+    #[error("the binary is no ELF file ({0} bytes); give the `eyewall` that `cargo build --release` made for the node")]
     NotAProgram(usize),
     /// The node's name cannot be a Node object's.
     #[error("{name:?} cannot be the name of a node: {why}")]

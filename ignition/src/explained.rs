@@ -25,11 +25,7 @@ mod tests {
         for (name, text, want) in [
             ("nothing", "", ""),
             ("a comment", "# why\n", ""),
-            (
-                "a value with a hash",
-                "[A]\n# why\nB=#1 # 2\n",
-                "[A]\nB=#1 # 2\n",
-            ),
+            ("a value with a hash", "[A]\n# why\nB=#1 # 2\n", "[A]\nB=#1 # 2\n"),
             ("blank lines", "\n[A]\n\n \nB=1\n", "[A]\nB=1\n"),
             ("no newline at the end", "[A]\nB=1", "[A]\nB=1\n"),
             ("an empty value", "[A]\nB=\nB=1\n", "[A]\nB=\nB=1\n"),

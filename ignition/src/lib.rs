@@ -38,11 +38,7 @@ pub use platform::Platform;
 pub fn render(options: &Options, pretty: bool) -> Result<String, Error> {
     let mut value = serde_json::to_value(fragment(options)?).map_err(Error::Json)?;
     drop_nulls(&mut value);
-    let text = if pretty {
-        serde_json::to_string_pretty(&value)
-    } else {
-        serde_json::to_string(&value)
-    };
+    let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
     text.map(|text| text + "\n").map_err(Error::Json)
 }
 

@@ -58,11 +58,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // clap's own code is 2; sysexits' EX_USAGE is what scripts are promised. Help is no error.
             let _ = error.print();
-            return if error.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     let pretty = cli.pretty;
@@ -96,10 +92,7 @@ fn print(text: &str) -> ExitCode {
 
 fn options(cli: Cli) -> anyhow::Result<Options> {
     let binary = match (cli.binary_url, cli.binary_file) {
-        (Some(url), _) => Binary::Url {
-            url,
-            sha512: cli.binary_sha512.unwrap_or_default(),
-        },
+        (Some(url), _) => Binary::Url { url, sha512: cli.binary_sha512.unwrap_or_default() },
         (None, file) => {
             let file = file.unwrap_or_default();
             Binary::Inline(std::fs::read(&file).with_context(|| could_not_read(&file))?)

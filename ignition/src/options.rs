@@ -80,11 +80,7 @@ pub enum Binary {
 impl fmt::Debug for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url { url, sha512 } => f
-                .debug_struct("Url")
-                .field("url", url)
-                .field("sha512", sha512)
-                .finish(),
+            Self::Url { url, sha512 } => f.debug_struct("Url").field("url", url).field("sha512", sha512).finish(),
             Self::Inline(bytes) => write!(f, "Inline({} bytes)", bytes.len()),
         }
     }
@@ -120,10 +116,7 @@ impl fmt::Debug for Options {
             .field("platform", &self.platform)
             .field("binary", &self.binary)
             .field("config_file", &self.config_file)
-            .field(
-                "bootstrap_kubeconfig",
-                &self.bootstrap_kubeconfig.as_ref().map(|_| ".."),
-            )
+            .field("bootstrap_kubeconfig", &self.bootstrap_kubeconfig.as_ref().map(|_| ".."))
             .field("name", &self.name)
             .field("images", &self.images)
             .finish()
@@ -153,16 +146,10 @@ impl Options {
         if let Some(name) = &self.name
             && let Some(why) = hostname::fault_of(name)
         {
-            return Err(Error::BadName {
-                name: name.clone(),
-                why,
-            });
+            return Err(Error::BadName { name: name.clone(), why });
         }
         for image in &self.images {
-            Image::parse(image).map_err(|why| Error::BadImage {
-                image: image.clone(),
-                why,
-            })?;
+            Image::parse(image).map_err(|why| Error::BadImage { image: image.clone(), why })?;
         }
         // The node would refuse them too, but one at a time, with nobody looking, and after its first boot.
         read(&config_files(self).sources()).map_err(Error::BadConfig)?;
@@ -170,10 +157,7 @@ impl Options {
             kubeconfig::parse(kubeconfig)?;
         }
         if self.os == Os::Generic && self.platform.needs_metadata() {
-            return Err(Error::NoMetadata {
-                os: self.os,
-                platform: self.platform,
-            });
+            return Err(Error::NoMetadata { os: self.os, platform: self.platform });
         }
         Ok(())
     }
@@ -182,10 +166,8 @@ impl Options {
 /// The schemes are those that Ignition 3.3.0 fetches files by, without tftp, which proves nothing about its server.
 fn check_url(url: &str) -> Result<(), Error> {
     let bad = || Error::BadUrl(url.to_owned());
-    let rest = ["https://", "http://", "s3://", "gs://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme))
-        .ok_or_else(bad)?;
+    let rest =
+        ["https://", "http://", "s3://", "gs://"].iter().find_map(|scheme| url.strip_prefix(scheme)).ok_or_else(bad)?;
     let (host, path) = rest.split_once('/').ok_or_else(bad)?;
     let printable = url.bytes().all(|b| b.is_ascii_graphic());
     if host.is_empty() || path.is_empty() || !printable {

@@ -56,10 +56,8 @@ fn what_is_printed_is_what_was_printed() {
         let golden = std::fs::read_to_string(&file).unwrap_or_default();
         assert_eq!(printed, golden, "{}: see the head of this file", name(case));
     }
-    let there: BTreeSet<_> = std::fs::read_dir(&directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let there: BTreeSet<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(there, GOLDEN.map(name).into(), "a golden file of no case");
 }
 
@@ -87,8 +85,7 @@ fn the_agent_takes_the_flags_of_every_platform() {
                     name: platform.to_string(),
                     text: format!("[kubelet]\nextra_args = [\"{flag}\"]\n"),
                 };
-                eyewall_core::config::read(&[source])
-                    .unwrap_or_else(|faults| panic!("{os}: {faults}"));
+                eyewall_core::config::read(&[source]).unwrap_or_else(|faults| panic!("{os}: {faults}"));
                 seen += 1;
             }
         }
@@ -103,9 +100,7 @@ fn it_fits_into_user_data_beside_typhoons() {
     for os in [Os::Fcos, Os::Flatcar] {
         for role in Role::value_variants() {
             for platform in Platform::value_variants() {
-                let size = render(&cases::plain(os, *role, *platform), false)
-                    .unwrap()
-                    .len();
+                let size = render(&cases::plain(os, *role, *platform), false).unwrap().len();
                 assert!(size <= ROOM, "{os} {role} {platform}: {size} bytes");
             }
         }
@@ -138,10 +133,7 @@ fn the_real_ignition_takes_what_has_everything_in_it() {
 /// So that the tests above mean something.
 #[test]
 fn the_real_ignition_refuses_what_is_wrong() {
-    let good = serde_json::to_value(
-        fragment(&cases::plain(Os::Fcos, Role::Worker, Platform::Aws)).unwrap(),
-    )
-    .unwrap();
+    let good = serde_json::to_value(fragment(&cases::plain(Os::Fcos, Role::Worker, Platform::Aws)).unwrap()).unwrap();
     let break_at = |pointer: &str, value: Value| {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
@@ -149,37 +141,13 @@ fn the_real_ignition_refuses_what_is_wrong() {
     };
     for (name, text) in [
         ("no JSON", "{".to_owned()),
-        (
-            "a spec it does not know",
-            break_at("/ignition/version", json!("3.99.0")),
-        ),
-        (
-            "a relative path",
-            break_at("/storage/files/0/path", json!("opt/bin/eyewall")),
-        ),
-        (
-            "half a hash",
-            break_at(
-                "/storage/files/0/contents/verification/hash",
-                json!("sha512-00"),
-            ),
-        ),
-        (
-            "a scheme it does not know",
-            break_at("/storage/files/0/contents/source", json!("ftp://a/b")),
-        ),
-        (
-            "a mode beyond modes",
-            break_at("/storage/files/0/mode", json!(0o10_755)),
-        ),
-        (
-            "no unit suffix",
-            break_at("/systemd/units/0/name", json!("eyewall")),
-        ),
-        (
-            "no unit file",
-            break_at("/systemd/units/0/contents", json!("[Unit")),
-        ),
+        ("a spec it does not know", break_at("/ignition/version", json!("3.99.0"))),
+        ("a relative path", break_at("/storage/files/0/path", json!("opt/bin/eyewall"))),
+        ("half a hash", break_at("/storage/files/0/contents/verification/hash", json!("sha512-00"))),
+        ("a scheme it does not know", break_at("/storage/files/0/contents/source", json!("ftp://a/b"))),
+        ("a mode beyond modes", break_at("/storage/files/0/mode", json!(0o10_755))),
+        ("no unit suffix", break_at("/systemd/units/0/name", json!("eyewall"))),
+        ("no unit file", break_at("/systemd/units/0/contents", json!("[Unit"))),
     ] {
         let output = validate_text(&text);
         assert!(!output.status.success(), "{name} was accepted");

@@ -40,10 +40,7 @@ fn root() -> tempfile::TempDir {
     for directory in ["etc/systemd/system", "usr/lib", "opt/bin", "run", "var/lib"] {
         fs::create_dir_all(at(directory)).unwrap();
     }
-    copy(
-        Path::new("/usr/lib/systemd/system"),
-        &at("usr/lib/systemd/system"),
-    );
+    copy(Path::new("/usr/lib/systemd/system"), &at("usr/lib/systemd/system"));
     symlink("usr/lib", at("lib")).unwrap();
     symlink("usr/bin", at("bin")).unwrap();
     for program in [
@@ -91,11 +88,7 @@ fn verify(root: &Path, config: &ignition_config::v3_3::Config) -> Output {
         for dropin in unit.dropins.iter().flatten() {
             let directory = directory.join(format!("{}.d", unit.name));
             fs::create_dir_all(&directory).unwrap();
-            fs::write(
-                directory.join(&dropin.name),
-                dropin.contents.as_ref().unwrap(),
-            )
-            .unwrap();
+            fs::write(directory.join(&dropin.name), dropin.contents.as_ref().unwrap()).unwrap();
         }
     }
     let root = format!("--root={}", root.display());
@@ -113,18 +106,12 @@ fn systemd_has_nothing_to_say_about_any_fragment() {
             }
             let root = root();
             for unit in ["afterburn", "coreos-metadata"] {
-                let file = root
-                    .path()
-                    .join(format!("etc/systemd/system/{unit}.service"));
+                let file = root.path().join(format!("etc/systemd/system/{unit}.service"));
                 fs::write(file, "[Service]\nExecStart=/usr/bin/bash\n").unwrap();
             }
             let config = fragment(&cases::plain(*os, Role::Worker, *platform)).unwrap();
             let output = verify(root.path(), &config);
-            assert!(
-                output.status.success(),
-                "{os} {platform}: {}",
-                text(&output)
-            );
+            assert!(output.status.success(), "{os} {platform}: {}", text(&output));
             assert_eq!(text(&output), "", "{os} {platform}: not even a warning");
         }
     }
@@ -148,10 +135,7 @@ fn systemd_has_nothing_to_say_about_the_broken_glass() {
         text: fs::read_to_string(units().join("break-glass.toml")).unwrap(),
     };
     let config = eyewall_core::config::read(&[source]).unwrap();
-    assert_eq!(
-        config.certificates.owner,
-        eyewall_core::config::Owner::Kubelet
-    );
+    assert_eq!(config.certificates.owner, eyewall_core::config::Owner::Kubelet);
 }
 
 /// So that the tests above mean something.
@@ -159,21 +143,12 @@ fn systemd_has_nothing_to_say_about_the_broken_glass() {
 fn systemd_does_speak_up() {
     for (name, from, to) in [
         ("a key that is none", "LimitCORE=0", "LimitCORES=0"),
-        (
-            "a value that is none",
-            "WatchdogSec=120s",
-            "WatchdogSec=soon",
-        ),
-        (
-            "a program that is not there",
-            "/opt/bin/eyewall run",
-            "/opt/bin/eyewal run",
-        ),
+        ("a value that is none", "WatchdogSec=120s", "WatchdogSec=soon"),
+        ("a program that is not there", "/opt/bin/eyewall run", "/opt/bin/eyewal run"),
         ("a syscall group that is none", "@resources", "@resource"),
     ] {
         let root = root();
-        let mut config =
-            fragment(&cases::plain(Os::Generic, Role::Worker, Platform::Qemu)).unwrap();
+        let mut config = fragment(&cases::plain(Os::Generic, Role::Worker, Platform::Qemu)).unwrap();
         for unit in config.systemd.as_mut().unwrap().units.as_mut().unwrap() {
             if unit.name == "eyewall.service" {
                 let contents = unit.contents.take().unwrap();
@@ -192,13 +167,7 @@ fn the_agent_is_little_exposed() {
     let unit = units().join("eyewall.service");
     let security = |threshold: &str| {
         let threshold = format!("--threshold={threshold}");
-        let arguments = [
-            "security",
-            "--offline=true",
-            "--no-pager",
-            &threshold,
-            unit.to_str().unwrap(),
-        ];
+        let arguments = ["security", "--offline=true", "--no-pager", &threshold, unit.to_str().unwrap()];
         tool("systemd-analyze", &arguments)
     };
     let output = security("25");
@@ -226,18 +195,8 @@ fn the_sandbox_keeps_its_promises() {
     }
     // A mount namespace of the kubelet's own would cut its pods' mounts off from the host.
     let kubelet = fs::read_to_string(units().join("kubelet.service")).unwrap();
-    for key in [
-        "Private",
-        "Protect",
-        "ReadWritePaths",
-        "BindPaths",
-        "TemporaryFileSystem",
-        "RuntimeDirectory",
-    ] {
-        assert!(
-            !kubelet.lines().any(|l| l.starts_with(key)),
-            "kubelet.service has {key}"
-        );
+    for key in ["Private", "Protect", "ReadWritePaths", "BindPaths", "TemporaryFileSystem", "RuntimeDirectory"] {
+        assert!(!kubelet.lines().any(|l| l.starts_with(key)), "kubelet.service has {key}");
     }
 }
 
@@ -276,8 +235,7 @@ fn the_directories_are_made_and_an_operators_mode_stays() {
     fs::create_dir_all(&config).unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o700)).unwrap();
     let mode = |path: &str| {
-        let metadata =
-            fs::metadata(root.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let metadata = fs::metadata(root.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         assert!(metadata.is_dir(), "{path}");
         metadata.permissions().mode() & 0o7777
     };
@@ -298,7 +256,6 @@ fn the_directories_are_made_and_an_operators_mode_stays() {
             ("etc/kubernetes", 0o755),
             ("etc/eyewall", 0o700),
             ("etc/eyewall/eyewall.toml.d", 0o755),
-            ("var/lib/systemd/catalog", 0o755),
         ] {
             assert_eq!(mode(path), want, "{path}");
         }
@@ -310,23 +267,13 @@ fn the_sockets_group_is_made() {
     let root = root();
     let directory = root.path().join("etc/sysusers.d");
     fs::create_dir_all(&directory).unwrap();
-    fs::copy(
-        units().join("eyewall.sysusers.conf"),
-        directory.join("eyewall.conf"),
-    )
-    .unwrap();
+    fs::copy(units().join("eyewall.sysusers.conf"), directory.join("eyewall.conf")).unwrap();
     // As eyewall.socket calls it; and again, as at every later start.
     for _ in 0..2 {
-        let output = tool(
-            "systemd-sysusers",
-            &[&format!("--root={}", root.path().display()), "eyewall.conf"],
-        );
+        let output = tool("systemd-sysusers", &[&format!("--root={}", root.path().display()), "eyewall.conf"]);
         assert!(output.status.success(), "{}", text(&output));
         let groups = fs::read_to_string(root.path().join("etc/group")).unwrap();
-        let ours = groups
-            .lines()
-            .filter(|line| line.starts_with("eyewall:"))
-            .count();
+        let ours = groups.lines().filter(|line| line.starts_with("eyewall:")).count();
         assert_eq!(ours, 1, "{groups}");
     }
 }
@@ -348,9 +295,6 @@ fn the_catalog_is_compiled_from_such_a_tree() {
     assert!(!events.is_empty());
     for event in events {
         let line = format!("{} eyewall: {}", event.id, event.subject);
-        assert!(
-            listed.lines().any(|l| l == line),
-            "{line} is not in\n{listed}"
-        );
+        assert!(listed.lines().any(|l| l == line), "{line} is not in\n{listed}");
     }
 }

@@ -23,6 +23,8 @@ use serde::Deserialize;
 /// What a host is told, without the order in which it is told.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Told {
+    /// Path and mode.
+    directories: BTreeMap<String, Option<i64>>,
     files: BTreeMap<String, ToldFile>,
     units: BTreeMap<String, ToldUnit>,
 }
@@ -47,6 +49,9 @@ struct ToldUnit {
 impl Told {
     fn by(config: &Config) -> Self {
         let mut told = Self::default();
+        for directory in config.storage.iter().flat_map(|s| s.directories.iter().flatten()) {
+            told.directories.insert(directory.path.clone(), directory.mode);
+        }
         for file in config.storage.iter().flat_map(|s| s.files.iter().flatten()) {
             let contents = file.contents.as_ref().unwrap();
             let source = contents.source.as_ref().unwrap();
@@ -61,11 +66,7 @@ impl Told {
                 content,
                 hash: contents.verification.as_ref().and_then(|v| v.hash.clone()),
             };
-            assert!(
-                told.files.insert(file.path.clone(), told_file).is_none(),
-                "{} twice",
-                file.path
-            );
+            assert!(told.files.insert(file.path.clone(), told_file).is_none(), "{} twice", file.path);
         }
         for unit in config.systemd.iter().flat_map(|s| s.units.iter().flatten()) {
             let told_unit = ToldUnit {
@@ -79,17 +80,14 @@ impl Told {
                     .map(|dropin| (dropin.name.clone(), dropin.contents.clone().unwrap()))
                     .collect(),
             };
-            assert!(
-                told.units.insert(unit.name.clone(), told_unit).is_none(),
-                "{} twice",
-                unit.name
-            );
+            assert!(told.units.insert(unit.name.clone(), told_unit).is_none(), "{} twice", unit.name);
         }
         told
     }
 
     /// Ignition's merge of a child over its parent: by path and name; what the child does not say stays.
     fn merge(mut self, child: Self) -> Self {
+        self.directories.extend(child.directories);
         self.files.extend(child.files);
         for (name, child) in child.units {
             let unit = self.units.entry(name).or_default();
@@ -117,14 +115,23 @@ struct Butane {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Storage {
+    #[serde(default)]
+    directories: Vec<Directory>,
+    #[serde(default)]
     files: Vec<File>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Directory {
+    path: String,
+    mode: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     path: String,
-    /// Octal with a leading zero, as Butane's reader (YAML 1.1) takes it.
     mode: String,
     overwrite: bool,
     contents: Contents,
@@ -172,50 +179,34 @@ struct Dropin {
 fn butane(name: &str, os: Os) -> Told {
     let text = std::fs::read_to_string(cases::path("butane").join(name))
         .unwrap_or_else(|error| panic!("{name}: {error}; {}=1 writes it", cases::WRITE));
-    let source: Butane =
-        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(
-        (source.variant.as_str(), source.version.as_str()),
-        variant(os),
-        "{name}"
-    );
+    let source: Butane = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!((source.variant.as_str(), source.version.as_str()), variant(os), "{name}");
     let mut told = Told::default();
+    // Octal with a leading zero, as Butane's reader (YAML 1.1) takes it.
+    let octal = |mode: &str| {
+        let digits = mode.strip_prefix('0').unwrap_or_else(|| panic!("{name}: mode {mode}"));
+        Some(i64::from_str_radix(digits, 8).unwrap())
+    };
+    for directory in source.storage.directories {
+        told.directories.insert(directory.path, octal(&directory.mode));
+    }
     for file in source.storage.files {
-        let mode = file
-            .mode
-            .strip_prefix('0')
-            .unwrap_or_else(|| panic!("{name}: mode {}", file.mode));
         let (content, hash) = match (file.contents.inline, file.contents.source) {
             (Some(text), None) => (text, None),
             (None, Some(url)) => (url, file.contents.verification.map(|v| v.hash)),
             _ => panic!("{name}: {}: inline or source", file.path),
         };
-        let told_file = ToldFile {
-            mode: Some(i64::from_str_radix(mode, 8).unwrap()),
-            overwrite: Some(file.overwrite),
-            content,
-            hash,
-        };
-        assert!(
-            told.files.insert(file.path, told_file).is_none(),
-            "{name}: a path twice"
-        );
+        let told_file = ToldFile { mode: octal(&file.mode), overwrite: Some(file.overwrite), content, hash };
+        assert!(told.files.insert(file.path, told_file).is_none(), "{name}: a path twice");
     }
     for unit in source.systemd.units {
         let told_unit = ToldUnit {
             contents: unit.contents,
             enabled: unit.enabled,
             mask: unit.mask,
-            dropins: unit
-                .dropins
-                .into_iter()
-                .map(|d| (d.name, d.contents))
-                .collect(),
+            dropins: unit.dropins.into_iter().map(|d| (d.name, d.contents)).collect(),
         };
-        assert!(
-            told.units.insert(unit.name, told_unit).is_none(),
-            "{name}: a unit twice"
-        );
+        assert!(told.units.insert(unit.name, told_unit).is_none(), "{name}: a unit twice");
     }
     told
 }
@@ -244,50 +235,26 @@ fn the_sources_say_what_the_fragments_say() {
     for os in [Os::Fcos, Os::Flatcar] {
         for role in [Role::Worker, Role::Controller] {
             let base = butane(&format!("{os}-{role}.yaml"), os);
-            assert_eq!(
-                base,
-                fragment_of(os, role, Platform::Azure),
-                "{os}-{role}.yaml"
-            );
+            assert_eq!(base, fragment_of(os, role, Platform::Azure), "{os}-{role}.yaml");
             read += 1;
             for platform in SNIPPETS {
                 let snippet = butane(&format!("{os}-{platform}.yaml"), os);
                 let merged = base.clone().merge(snippet);
-                assert_eq!(
-                    merged,
-                    fragment_of(os, role, platform),
-                    "{os}-{role} with {platform}"
-                );
+                assert_eq!(merged, fragment_of(os, role, platform), "{os}-{role} with {platform}");
             }
         }
         read += SNIPPETS.len();
     }
-    assert_eq!(
-        std::fs::read_dir(cases::path("butane")).unwrap().count(),
-        read,
-        "a source of no case"
-    );
+    assert_eq!(std::fs::read_dir(cases::path("butane")).unwrap().count(), read, "a source of no case");
 }
 
 /// So that the test above means something.
 #[test]
 fn a_difference_is_seen() {
     let told = fragment_of(Os::Fcos, Role::Worker, Platform::Azure);
-    assert_ne!(
-        told,
-        fragment_of(Os::Fcos, Role::Controller, Platform::Azure),
-        "a role"
-    );
-    assert_ne!(
-        told,
-        fragment_of(Os::Fcos, Role::Worker, Platform::Metal),
-        "a platform"
-    );
-    assert_ne!(
-        told,
-        fragment_of(Os::Flatcar, Role::Worker, Platform::Azure),
-        "a system"
-    );
+    assert_ne!(told, fragment_of(Os::Fcos, Role::Controller, Platform::Azure), "a role");
+    assert_ne!(told, fragment_of(Os::Fcos, Role::Worker, Platform::Metal), "a platform");
+    assert_ne!(told, fragment_of(Os::Flatcar, Role::Worker, Platform::Azure), "a system");
     let mut other = told.clone();
     other.files.get_mut("/opt/bin/eyewall").unwrap().mode = Some(0o644);
     assert_ne!(told, other, "a mode");

@@ -19,11 +19,7 @@ pub(super) fn all() {
                  # Why each line of a unit is there stands in units/.\n",
                 system(os),
             );
-            std::fs::write(
-                directory.join(format!("{os}-{role}.yaml")),
-                yaml(os, &head, &told),
-            )
-            .unwrap();
+            std::fs::write(directory.join(format!("{os}-{role}.yaml")), yaml(os, &head, &told)).unwrap();
         }
         for platform in SNIPPETS {
             let base = fragment_of(os, Role::Worker, Platform::Azure);
@@ -31,11 +27,7 @@ pub(super) fn all() {
             let head = format!(
                 "# What {platform} needs over {os}-worker.yaml or {os}-controller.yaml: merge it after that one.\n"
             );
-            std::fs::write(
-                directory.join(format!("{os}-{platform}.yaml")),
-                yaml(os, &head, &told),
-            )
-            .unwrap();
+            std::fs::write(directory.join(format!("{os}-{platform}.yaml")), yaml(os, &head, &told)).unwrap();
         }
     }
 }
@@ -50,21 +42,17 @@ fn system(os: Os) -> &'static str {
 
 /// What `full` says and `base` does not.
 fn difference(base: &Told, mut full: Told) -> Told {
-    full.files
-        .retain(|path, file| base.files.get(path) != Some(file));
-    full.units
-        .retain(|name, unit| base.units.get(name) != Some(unit));
+    full.directories.retain(|path, mode| base.directories.get(path) != Some(mode));
+    full.files.retain(|path, file| base.files.get(path) != Some(file));
+    full.units.retain(|name, unit| base.units.get(name) != Some(unit));
     for (name, unit) in &mut full.units {
         let Some(base) = base.units.get(name) else {
             continue;
         };
-        unit.contents
-            .take_if(|contents| base.contents.as_ref() == Some(contents));
-        unit.enabled
-            .take_if(|enabled| base.enabled == Some(*enabled));
+        unit.contents.take_if(|contents| base.contents.as_ref() == Some(contents));
+        unit.enabled.take_if(|enabled| base.enabled == Some(*enabled));
         unit.mask.take_if(|mask| base.mask == Some(*mask));
-        unit.dropins
-            .retain(|name, text| base.dropins.get(name) != Some(text));
+        unit.dropins.retain(|name, text| base.dropins.get(name) != Some(text));
     }
     full
 }
@@ -72,24 +60,28 @@ fn difference(base: &Told, mut full: Told) -> Told {
 fn yaml(os: Os, head: &str, told: &Told) -> String {
     let (variant, version) = variant(os);
     let mut out = format!("{head}variant: {variant}\nversion: {version}\n");
+    if !told.directories.is_empty() || !told.files.is_empty() {
+        out += "storage:\n";
+    }
+    if !told.directories.is_empty() {
+        out += "  # What must be there before the agent's sandbox is made.\n  directories:\n";
+    }
+    for (path, mode) in &told.directories {
+        let mode = mode.unwrap();
+        writeln!(out, "    - path: {path}\n      mode: 0{mode:o}").unwrap();
+    }
     if !told.files.is_empty() {
-        out += "storage:\n  files:\n";
+        out += "  files:\n";
     }
     for (path, file) in &told.files {
         out += &why(path);
         let mode = file.mode.unwrap();
-        writeln!(
-            out,
-            "    - path: {path}\n      mode: 0{mode:o}\n      overwrite: true\n      contents:"
-        )
-        .unwrap();
+        writeln!(out, "    - path: {path}\n      mode: 0{mode:o}\n      overwrite: true\n      contents:").unwrap();
         match &file.hash {
-            Some(hash) => writeln!(
-                out,
-                "        source: {}\n        verification:\n          hash: {hash}",
-                file.content
-            )
-            .unwrap(),
+            Some(hash) => {
+                writeln!(out, "        source: {}\n        verification:\n          hash: {hash}", file.content)
+                    .unwrap()
+            }
             None => out += &format!("        inline: {}", block(&file.content, 10)),
         }
     }
@@ -111,10 +103,7 @@ fn yaml(os: Os, head: &str, told: &Told) -> String {
             out += "      dropins:\n";
         }
         for (name, contents) in &unit.dropins {
-            out += &format!(
-                "        - name: {name}\n          contents: {}",
-                block(contents, 12)
-            );
+            out += &format!("        - name: {name}\n          contents: {}", block(contents, 12));
         }
     }
     out
@@ -122,10 +111,7 @@ fn yaml(os: Os, head: &str, told: &Told) -> String {
 
 /// A literal block: the lines as they are, blank ones without blanks.
 fn block(text: &str, indent: usize) -> String {
-    assert!(
-        text.ends_with('\n') && !text.ends_with("\n\n"),
-        "{text:?} is no simple block"
-    );
+    assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?} is no simple block");
     let mut out = String::from("|\n");
     for line in text.lines() {
         if !line.is_empty() {
@@ -144,10 +130,8 @@ fn why(name: &str) -> String {
             "The kubelet may hold a shutdown up for as long as its grace period."
         }
         "/etc/sysusers.d/eyewall.conf" => "Who may read the status.",
-        "/etc/tmpfiles.d/eyewall.conf" => "What must be there before the agent's sandbox is made.",
-        "docker.service" => {
-            "As Typhoon has it: the runtime on Flatcar; never started beside podman on Fedora CoreOS."
-        }
+        "/etc/tmpfiles.d/eyewall.conf" => "The same directories at each boot, should one go.",
+        "docker.service" => "As Typhoon has it: the runtime on Flatcar; never started beside podman on Fedora CoreOS.",
         "locksmithd.service" => "As Typhoon has it: it reboots without asking the cluster.",
         "eyewall-catalog.service" => "Teaches `journalctl -x` the agent's events.",
         "eyewall.service" => "The agent, in its sandbox.",

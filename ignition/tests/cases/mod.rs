@@ -15,8 +15,7 @@ pub const WRITE: &str = "EYEWALL_WRITE_GOLDEN";
 /// was not filled in fails at the first boot instead of running what nobody checked.
 pub fn binary() -> Binary {
     Binary::Url {
-        url: "https://github.com/eyewall/eyewall/releases/download/v0.1.0/eyewall-x86_64"
-            .to_owned(),
+        url: "https://github.com/eyewall/eyewall/releases/download/v0.1.0/eyewall-x86_64".to_owned(),
         sha512: "0".repeat(128),
     }
 }
@@ -42,26 +41,14 @@ pub fn path(name: &str) -> PathBuf {
 
 /// The file of this path.
 pub fn file<'a>(config: &'a Config, path: &str) -> &'a File {
-    let files = config
-        .storage
-        .as_ref()
-        .and_then(|storage| storage.files.as_deref());
-    files
-        .unwrap_or_default()
-        .iter()
-        .find(|file| file.path == path)
-        .unwrap_or_else(|| panic!("no {path}"))
+    let files = config.storage.as_ref().and_then(|storage| storage.files.as_deref());
+    files.unwrap_or_default().iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}"))
 }
 
 /// What a file's `data:` URL holds (RFC 2397).
 pub fn content(file: &File) -> Vec<u8> {
-    let source = file
-        .contents
-        .as_ref()
-        .and_then(|contents| contents.source.as_deref());
-    let url = source
-        .and_then(|source| source.strip_prefix("data:"))
-        .expect("a data: URL");
+    let source = file.contents.as_ref().and_then(|contents| contents.source.as_deref());
+    let url = source.and_then(|source| source.strip_prefix("data:")).expect("a data: URL");
     let (kind, data) = url.split_once(',').expect("a comma");
     if kind.ends_with(";base64") {
         return STANDARD.decode(data).unwrap();
