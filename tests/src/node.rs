@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use eyewall_core::status::{EventRecord, Status};
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -37,7 +38,7 @@ pub struct Node {
     name: String,
     child: Option<Child>,
     environment: Vec<(String, String)>,
-    /// Put before the binary: a tracer, `setpriv`, `faketime`.
+    /// Put before the binary: what ends in an exec of it (`unshare`, `setpriv`, `strace -D`), so that the child is the daemon.
     wrapper: Vec<String>,
 }
 
@@ -193,7 +194,7 @@ impl Node {
     pub async fn stop(&mut self) -> Result<Option<i32>> {
         let mut child = self.child.take().context("no daemon runs")?;
         if let Some(pid) = child.id() {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid)?), nix::sys::signal::Signal::SIGTERM)?;
+            signal(pid, Signal::SIGTERM)?;
         }
         let status = timeout(Duration::from_secs(5), child.wait()).await.context("the daemon did not end")??;
         Ok(status.code())
@@ -290,6 +291,11 @@ impl Node {
         .await
         .with_context(|| format!("waiting for {state} / {kind}"))
     }
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid)?), signal)?;
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
