@@ -11,6 +11,7 @@ mod events;
 mod hints;
 mod host;
 mod journal;
+mod kubelet;
 mod query;
 mod run;
 mod socket;
@@ -35,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// The daemon (what eyewall.service runs)
-    Run,
+    Run(run::Args),
     /// Start the kubelet's container in place of this process (what kubelet.service runs)
     Kubelet(verb::kubelet::Args),
     /// The node on one screen
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.verb {
-        Verb::Run => run::main(&cli.global),
+        Verb::Run(args) => run::main(&cli.global, &args),
         Verb::Kubelet(args) => verb::kubelet::main(&cli.global, &args),
         Verb::Status(args) => verb::status::main(&cli.global, &args),
         Verb::Certificates(args) => verb::certificates::main(&cli.global, &args),

@@ -14,24 +14,42 @@ use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
 use crate::supervisor::{Heartbeats, Supervisor};
-use crate::verb::Global;
+use crate::verb::{self, Global};
 use crate::{capabilities, certificates, clock, host, journal, socket};
 
 /// The longest round of the certificate task: a connection, a watch of 50 s, a proof, and the wait before it.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(240);
 
+/// The flags of `eyewall run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's name, over the configuration's and the hostname's (what a platform's drop-in gives)
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+}
+
 /// The daemon.
-pub fn main(global: &Global) -> ExitCode {
+pub fn main(global: &Global, args: &Args) -> ExitCode {
     journal::init();
-    let config = std::fs::read_to_string(&global.config).map_or_else(
-        |_| Config::default(),
-        |text| {
-            let source = eyewall_core::config::Source { name: "x".to_owned(), text };
-            eyewall_core::config::read(&[source]).unwrap_or_default()
-        },
-    );
+    let files = Files {
+        path: global.config.clone(),
+        node_name: args.node_name.clone().filter(|name| !name.is_empty()),
+    };
+    let mut loaded = match files.load() {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            for fault in faults.iter() {
+                tracing::error!("{fault}");
+            }
+            return verb::CONFIG.into();
+        }
+    };
+    if let Some(path) = &global.socket {
+        loaded.config.socket.path.clone_from(path);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Only name resolution and a few file reads go there.
@@ -40,7 +58,7 @@ pub fn main(global: &Global) -> ExitCode {
         .build();
     let done = runtime
         .context("the runtime cannot be made")
-        .and_then(|runtime| runtime.block_on(run(config)));
+        .and_then(|runtime| runtime.block_on(run(files, loaded)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,17 +68,18 @@ pub fn main(global: &Global) -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let started_at = Time(clock::now());
     let mut terminate =
         signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
     let events = Events::new();
     let heartbeats = Heartbeats::new(events.clone());
-    let bound = socket::listen(&config.socket.path)?;
+    let bound = socket::listen(&loaded.config.socket.path)?;
     let limits = capabilities::reduce();
 
-    let (config_tx, config_rx) = watch::channel(Arc::new(config));
+    let (config_tx, config_rx) = watch::channel(Arc::new(loaded.config.clone()));
+    let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
     let (certificates_tx, certificates_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
     let (renew_tx, renew_rx) = mpsc::channel(1);
@@ -68,6 +87,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         started_at,
         limits,
         config: config_rx.clone(),
+        config_status: config_status_rx,
         certificates: certificates_rx,
         kubelet: kubelet_rx,
     };
@@ -92,7 +112,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
             heartbeats,
         },
     ));
-    let _keep = (kubelet_tx, config_tx);
+    tokio::spawn(config_file::follow(config_file::Deps {
+        files,
+        loaded,
+        config: config_tx,
+        status: config_status_tx,
+        events: events.clone(),
+    }));
+    let _keep = kubelet_tx;
 
     let mut supervisor = Supervisor::new();
     let node = page.compose().node.name.unwrap_or_default();
@@ -133,6 +160,7 @@ async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor:
         status.send_replace(Arc::new(composed));
         let changed = tokio::select! {
             changed = page.config.changed() => changed,
+            changed = page.config_status.changed() => changed,
             changed = page.certificates.changed() => changed,
             changed = page.kubelet.changed() => changed,
         };
@@ -159,6 +187,7 @@ struct Page {
     started_at: Time,
     limits: Vec<Reason>,
     config: watch::Receiver<Arc<Config>>,
+    config_status: watch::Receiver<ConfigStatus>,
     certificates: watch::Receiver<Option<CertificatesStatus>>,
     kubelet: watch::Receiver<Option<KubeletStatus>>,
 }
@@ -183,11 +212,7 @@ impl Page {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 started_at: self.started_at,
-                config: ConfigStatus {
-                    files: Vec::new(),
-                    loaded_at: self.started_at,
-                    refused: None,
-                },
+                config: self.config_status.borrow().clone(),
                 limits: self.limits.clone(),
             },
             certificates,
