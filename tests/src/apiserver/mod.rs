@@ -29,6 +29,8 @@ mod options;
 mod patch;
 mod pki;
 mod pods;
+mod preconditions;
+mod random;
 mod refusal;
 mod requests;
 mod resources;
@@ -39,18 +41,19 @@ mod server;
 mod signer;
 mod slots;
 mod store;
+mod thread;
 mod tls;
+mod validation;
 mod view;
 mod watch;
 mod world;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 pub use authz::{Rule, Subject, typhoon_kubelet_delete};
 pub use clock::rfc3339;
@@ -62,6 +65,7 @@ pub use requests::RequestRecord;
 pub use view::{CsrState, CsrView, View};
 
 use clock::Clock;
+use thread::Running;
 use world::{Shared, World};
 
 /// A stand-in that runs until it is stopped or dropped.
@@ -70,12 +74,6 @@ pub struct ApiServer {
     shared: Arc<Shared>,
     address: SocketAddr,
     running: Mutex<Option<Running>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    stop: oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
 }
 
 impl ApiServer {
@@ -108,7 +106,7 @@ impl ApiServer {
         };
         let listen = options.listen;
         let shared = Arc::new(Shared::new(world, clock, authority, options));
-        let (address, running) = run(&shared, listen)?;
+        let (address, running) = Running::begin(&shared, listen)?;
         Ok(Self { shared, address, running: Mutex::new(Some(running)) })
     }
 
@@ -116,8 +114,7 @@ impl ApiServer {
     pub fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
-            let _ = running.stop.send(());
-            let _ = running.thread.join();
+            running.end();
         }
     }
 
@@ -132,7 +129,7 @@ impl ApiServer {
             bail!("the stand-in is running");
         }
         self.shared.change(|world| world.store.restarted());
-        let (_, running) = run(&self.shared, self.address)?;
+        let (_, running) = Running::begin(&self.shared, self.address)?;
         *slot = Some(running);
         Ok(())
     }
@@ -270,7 +267,7 @@ impl ApiServer {
         self.shared.change(|world| {
             world.slots_policy = true;
             world.rules.push(rule.in_namespace("kube-system").named(&[&name]));
-            put_as_cluster(world, map, self.shared.now());
+            world.put_as_cluster(map, self.shared.now());
         });
     }
 
@@ -284,7 +281,7 @@ impl ApiServer {
         let now = self.shared.now();
         let kind = object["kind"].clone();
         self.shared
-            .change(|world| if named { put_as_cluster(world, object, now) } else { None })
+            .change(|world| if named { world.put_as_cluster(object, now) } else { None })
             .with_context(|| format!("no name, or a kind that is not kept: {kind}"))
     }
 
@@ -394,41 +391,4 @@ impl Drop for ApiServer {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn put_as_cluster(world: &mut World, mut object: Value, now: SystemTime) -> Option<Value> {
-    let kind = object["kind"].as_str()?.to_owned();
-    let resource = resources::by_kind(&kind)?;
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let before = world.store.get(resource, &text("namespace"), &text("name")).map(|o| o["metadata"].clone());
-    let metadata = before
-        .unwrap_or_else(|| json!({"uid": rest::uuid().unwrap_or_default(), "creationTimestamp": clock::rfc3339(now)}));
-    for field in ["uid", "creationTimestamp"] {
-        object["metadata"][field] = metadata[field].clone();
-    }
-    object["apiVersion"] = Value::from(resource.api_version());
-    Some(world.store.put(resource, object))
-}
-
-fn run(shared: &Arc<Shared>, listen: SocketAddr) -> Result<(SocketAddr, Running)> {
-    let acceptor = tls::acceptor(&shared.authority, &shared.options.names, shared.now())?;
-    let listener = TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, stopped) = oneshot::channel();
-    let shared = Arc::clone(shared);
-    let thread = std::thread::Builder::new().name("apiserver".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-            tokio::spawn(controllers::run(Arc::clone(&shared)));
-            tokio::select! {
-                () = server::serve(shared, listener, acceptor) => {}
-                _ = stopped => {}
-            }
-        });
-        // Everything that still runs on it is dropped here, and its sockets with it.
-        drop(runtime);
-    })?;
-    Ok((address, Running { stop, thread }))
 }

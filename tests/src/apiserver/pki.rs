@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::clock::unix;
+use super::random::random;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How old a cluster made here already is: CA and serving certificate are that much older than the server's clock, so a
@@ -201,14 +202,4 @@ fn serial() -> Result<SerialNumber> {
     let mut bytes: [u8; 16] = random()?;
     bytes[0] = (bytes[0] & 0x7f) | 0x01;
     Ok(SerialNumber::from_slice(&bytes))
-}
-
-/// Random bytes from the machine.
-pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the machine has no randomness"))?;
-    Ok(bytes)
 }

@@ -9,16 +9,14 @@ use tokio::time::Instant;
 use super::admission::{Write, node_restriction};
 use super::authn::Identity;
 use super::clock::rfc3339;
-use super::pki::random;
+use super::random::{name_end, uuid};
 use super::refusal::{FieldFault, Refusal};
-use super::resources::{CONFIG_MAPS, CSRS, EVENTS, LEASES, NAMESPACES, PODS, Resource, find};
+use super::resources::{CONFIG_MAPS, CSRS, EVENTS, PODS, Resource, find};
 use super::route::{Attributes, Query};
+use super::validation::{check_namespace, validate};
 use super::watch::{Filter, Start};
 use super::world::{Ending, World};
-use super::{csr, patch, pods, reviews, slots};
-
-/// Namespaces every cluster has.
-const NAMESPACES_OF_OLD: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+use super::{csr, patch, pods, preconditions, reviews, slots};
 
 /// A request that passed authentication and authorization.
 pub(super) struct Asked<'a> {
@@ -125,11 +123,11 @@ impl Asked<'_> {
         self.check_kind(resource, &object)?;
         let name = self.name_for(resource, &mut object)?;
         if resource.namespaced {
-            check_namespace(world, &what.namespace, &mut object)?;
+            check_namespace(&world.store, &what.namespace, &mut object)?;
         }
         self.restrict(world, resource, &name, None, Some(&object))?;
         let metadata = &mut object["metadata"];
-        metadata["uid"] = Value::from(uuid()?);
+        metadata["uid"] = Value::from(uuid().map_err(no_randomness)?);
         metadata["creationTimestamp"] = Value::from(rfc3339(self.now));
         if *resource == CSRS {
             csr::prepare_for_create(&mut object, self.who);
@@ -172,9 +170,9 @@ impl Asked<'_> {
             self.check_kind(resource, &wanted)?;
         }
         // In the order of the real one: the uid before admission, the version after it.
-        self.check_same_object(resource, &existing, &wanted)?;
+        preconditions::same_object(resource, &what.name, &existing, &wanted)?;
         self.restrict(world, resource, &what.name, Some(&existing), Some(&wanted))?;
-        self.check_version(resource, &existing, &wanted)?;
+        preconditions::version(resource, &what.name, &existing, &wanted)?;
         let next = self.allowed_part(resource, &existing, wanted)?;
         let faults = if *resource == CSRS { Vec::new() } else { validate(resource, &next) };
         if !faults.is_empty() {
@@ -193,18 +191,13 @@ impl Asked<'_> {
         let existing = self.existing(world, resource)?;
         self.restrict(world, resource, &what.name, Some(&existing), None)?;
         let options = if self.body.is_empty() { Value::Null } else { self.sent()? };
-        let uid = &existing["metadata"]["uid"];
-        let precondition = &options["preconditions"]["uid"];
-        if !precondition.is_null() && precondition != uid {
-            let why = format!("the UID in the precondition ({precondition}) does not match the UID in record ({uid})");
-            return Err(Refusal::conflict(resource, &what.name, &why));
-        }
+        preconditions::delete(resource, &existing, &options)?;
         let asked = self.query.grace_period_seconds.or_else(|| options["gracePeriodSeconds"].as_u64());
         if *resource == PODS {
             return Ok(Answer::Object(StatusCode::OK, self.end_pod(world, existing, asked)));
         }
         world.store.remove(resource, &what.namespace, &what.name);
-        let mut details = json!({"name": what.name, "kind": resource.plural, "uid": uid});
+        let mut details = json!({"name": what.name, "kind": resource.plural, "uid": existing["metadata"]["uid"]});
         if !resource.group.is_empty() {
             details["group"] = Value::from(resource.group);
         }
@@ -320,56 +313,20 @@ impl Asked<'_> {
         let given = metadata["name"].as_str().unwrap_or_default();
         if !given.is_empty() {
             let mismatch = !self.what.name.is_empty() && self.what.name != given;
-            return if mismatch { Err(wrong_name(given, &self.what.name)) } else { Ok(given.to_owned()) };
+            return if mismatch {
+                Err(preconditions::wrong_name(given, &self.what.name))
+            } else {
+                Ok(given.to_owned())
+            };
         }
         let Some(base) = metadata["generateName"].as_str().filter(|base| !base.is_empty()) else {
             let fault = FieldFault::required("metadata.name", "name or generateName is required");
             return Err(Refusal::invalid(resource, "", &[fault]));
         };
-        // Kubernetes leaves out vowels and what is mistaken for them, so that no word comes of it.
-        let letters = b"bcdfghjklmnpqrstvwxz2456789";
-        let bytes: [u8; 5] = random().map_err(|error| Refusal::internal(&error.to_string(), None))?;
-        let end: String = bytes
-            .iter()
-            .filter_map(|byte| letters.get(usize::from(*byte) % letters.len()))
-            .map(|letter| char::from(*letter))
-            .collect();
+        let end = name_end().map_err(no_randomness)?;
         let name = format!("{base}{end}");
         metadata["name"] = Value::from(name.clone());
         Ok(name)
-    }
-
-    /// Name and uid of what is to be written must be those of what is there.
-    fn check_same_object(&self, resource: &Resource, existing: &Value, wanted: &Value) -> Result<(), Refusal> {
-        let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
-        if name != self.what.name {
-            return Err(wrong_name(name, &self.what.name));
-        }
-        let stored = existing["metadata"]["uid"].as_str().unwrap_or_default();
-        match wanted["metadata"]["uid"].as_str() {
-            Some(uid) if !uid.is_empty() && uid != stored => {
-                let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}");
-                Err(Refusal::conflict(resource, name, &why))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A version that is given must be the one that is there; some resources insist on one.
-    fn check_version(&self, resource: &Resource, existing: &Value, wanted: &Value) -> Result<(), Refusal> {
-        let name = &self.what.name;
-        match wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
-            Some(version) if existing["metadata"]["resourceVersion"] != version => {
-                let why = "the object has been modified; please apply your changes to the latest version and try again";
-                Err(Refusal::conflict(resource, name, why))
-            }
-            None if !resource.unconditional_update => {
-                let why = "must be specified for an update";
-                let fault = FieldFault::invalid("metadata.resourceVersion", "0", why);
-                Err(Refusal::invalid(resource, name, &[fault]))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Takes from what was sent the part that this path may write; the rest stays as it is.
@@ -412,61 +369,9 @@ impl Asked<'_> {
     }
 }
 
-fn validate(resource: &Resource, object: &Value) -> Vec<FieldFault> {
-    let mut faults = Vec::new();
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if *resource == CSRS {
-        return csr::validate(object);
-    }
-    if !is_subdomain(name) {
-        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start \
-                   and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-                   '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-        faults.push(FieldFault::invalid("metadata.name", &format!("{name:?}"), why));
-    }
-    if *resource == LEASES
-        && let Some(seconds) = object["spec"]["leaseDurationSeconds"].as_i64()
-        && seconds <= 0
-    {
-        let why = "must be greater than 0";
-        faults.push(FieldFault::invalid("spec.leaseDurationSeconds", &seconds.to_string(), why));
-    }
-    if *resource == EVENTS {
-        let about = object["involvedObject"]["namespace"].as_str().unwrap_or_default();
-        let own = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        // An event about something without a namespace lives in "default".
-        if (about.is_empty() && own != "default") || (!about.is_empty() && about != own) {
-            let why = "does not match event.namespace";
-            faults.push(FieldFault::invalid("involvedObject.namespace", &format!("{about:?}"), why));
-        }
-    }
-    faults
-}
-
-fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        let bytes = label.as_bytes();
-        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-        !label.is_empty() && bytes.iter().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
-fn check_namespace(world: &World, namespace: &str, object: &mut Value) -> Result<(), Refusal> {
-    let given = object["metadata"]["namespace"].as_str().unwrap_or_default();
-    if !given.is_empty() && given != namespace {
-        let why = "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Refusal::bad_request(why.to_owned()));
-    }
-    if !NAMESPACES_OF_OLD.contains(&namespace) && world.store.get(&NAMESPACES, "", namespace).is_none() {
-        return Err(Refusal::not_found(&NAMESPACES, namespace));
-    }
-    object["metadata"]["namespace"] = Value::from(namespace);
-    Ok(())
-}
-
-fn wrong_name(object: &str, url: &str) -> Refusal {
-    Refusal::bad_request(format!("the name of the object ({object}) does not match the name on the URL ({url})"))
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives it away")]
+fn no_randomness(error: anyhow::Error) -> Refusal {
+    Refusal::internal(&error.to_string(), None)
 }
 
 fn json_object(body: &[u8]) -> Result<Value, Refusal> {
@@ -481,14 +386,4 @@ fn version_of(query: &Query) -> Result<Option<u64>, Refusal> {
     let Some(text) = &query.resource_version else { return Ok(None) };
     let invalid = |_| Refusal::bad_request(format!("invalid resource version {text:?}: must be a number"));
     text.parse().map(Some).map_err(invalid)
-}
-
-/// A random UUID (version 4).
-pub(super) fn uuid() -> Result<String, Refusal> {
-    let mut bytes: [u8; 16] = random().map_err(|error| Refusal::internal(&error.to_string(), None))?;
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let part = |range| hex.get(range).unwrap_or_default();
-    Ok([part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-"))
 }

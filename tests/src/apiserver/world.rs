@@ -3,15 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::authz::Rule;
-use super::clock::Clock;
+use super::clock::{Clock, rfc3339};
 use super::faults::Fault;
 use super::options::{Options, Signing, Token};
 use super::pki::Authority;
+use super::random::uuid;
 use super::requests::RequestLog;
+use super::resources::by_kind;
 use super::store::Store;
 
 /// A pod that was told to end, and when it will have.
@@ -37,6 +40,23 @@ pub(super) struct World {
     pub(super) connections_opened: u64,
     pub(super) connections_open: u64,
     pub(super) endings: Vec<Ending>,
+}
+
+impl World {
+    /// Writes an object as the cluster itself would, past all rules; `None` when its kind is not kept.
+    pub(super) fn put_as_cluster(&mut self, mut object: Value, now: SystemTime) -> Option<Value> {
+        let kind = object["kind"].as_str()?.to_owned();
+        let resource = by_kind(&kind)?;
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let before = self.store.get(resource, &text("namespace"), &text("name")).map(|o| o["metadata"].clone());
+        let metadata =
+            before.unwrap_or_else(|| json!({"uid": uuid().unwrap_or_default(), "creationTimestamp": rfc3339(now)}));
+        for field in ["uid", "creationTimestamp"] {
+            object["metadata"][field] = metadata[field].clone();
+        }
+        object["apiVersion"] = Value::from(resource.api_version());
+        Some(self.store.put(resource, object))
+    }
 }
 
 /// One stand-in, shared by its connections, its controllers and the test.
