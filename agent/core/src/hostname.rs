@@ -91,10 +91,7 @@ pub fn node_name(configured: Option<&str>, hostname: &str) -> Result<NodeName, N
     if let Some(name) = configured {
         return match fault_of(name) {
             None => Ok(NodeName(name.to_owned())),
-            Some(why) => Err(NodeNameFault::ConfiguredIsInvalid {
-                name: name.to_owned(),
-                why,
-            }),
+            Some(why) => Err(NodeNameFault::ConfiguredIsInvalid { name: name.to_owned(), why }),
         };
     }
     let name = hostname.trim().to_lowercase();
@@ -167,79 +164,31 @@ mod tests {
         for (name, configured, hostname, want) in [
             ("plain", None, "node-a", Ok("node-a")),
             ("upper case and a newline", None, "Node-A\n", Ok("node-a")),
-            (
-                "qualified",
-                None,
-                "ip-10-0-0-1.ec2.internal",
-                Ok("ip-10-0-0-1.ec2.internal"),
-            ),
-            (
-                "an address, as on DigitalOcean",
-                Some("10.132.0.2"),
-                "x",
-                Ok("10.132.0.2"),
-            ),
+            ("qualified", None, "ip-10-0-0-1.ec2.internal", Ok("ip-10-0-0-1.ec2.internal")),
+            ("an address, as on DigitalOcean", Some("10.132.0.2"), "x", Ok("10.132.0.2")),
             ("configured wins", Some("node-b"), "localhost", Ok("node-b")),
             ("253 bytes", None, &longest, Ok(longest.as_str())),
-            (
-                "one label of 63",
-                None,
-                &long_label[1..],
-                Ok(&long_label[1..]),
-            ),
+            ("one label of 63", None, &long_label[1..], Ok(&long_label[1..])),
             ("empty", None, "", Err("hostname-is-empty")),
             ("blank", None, " \n", Err("hostname-is-empty")),
             ("localhost", None, "localhost", Err("hostname-is-localhost")),
             ("LOCALHOST", None, "LOCALHOST", Err("hostname-is-localhost")),
-            (
-                "localhost.localdomain",
-                None,
-                "localhost.localdomain",
-                Err("hostname-is-localhost"),
-            ),
-            (
-                "localhost6.localdomain6",
-                None,
-                "localhost6.localdomain6",
-                Err("hostname-is-localhost"),
-            ),
+            ("localhost.localdomain", None, "localhost.localdomain", Err("hostname-is-localhost")),
+            ("localhost6.localdomain6", None, "localhost6.localdomain6", Err("hostname-is-localhost")),
             ("not localhost", None, "localhost-1", Ok("localhost-1")),
             ("underscore", None, "node_a", Err("hostname-is-invalid")),
             ("non-ASCII", None, "nöde", Err("hostname-is-invalid")),
             ("trailing dot", None, "node-a.", Err("hostname-is-invalid")),
             ("leading dash", None, "-node", Err("hostname-is-invalid")),
-            (
-                "trailing dash in a label",
-                None,
-                "node-.a",
-                Err("hostname-is-invalid"),
-            ),
+            ("trailing dash in a label", None, "node-.a", Err("hostname-is-invalid")),
             ("label of 64", None, &long_label, Err("hostname-is-invalid")),
             ("254 bytes", None, &too_long, Err("hostname-is-invalid")),
-            (
-                "configured localhost",
-                Some("localhost"),
-                "node-a",
-                Err("node-name-is-invalid"),
-            ),
-            (
-                "configured empty",
-                Some(""),
-                "node-a",
-                Err("node-name-is-invalid"),
-            ),
-            (
-                "configured upper case",
-                Some("Node-A"),
-                "node-a",
-                Err("node-name-is-invalid"),
-            ),
+            ("configured localhost", Some("localhost"), "node-a", Err("node-name-is-invalid")),
+            ("configured empty", Some(""), "node-a", Err("node-name-is-invalid")),
+            ("configured upper case", Some("Node-A"), "node-a", Err("node-name-is-invalid")),
         ] {
             let got = node_name(configured, hostname);
-            let got = got
-                .as_ref()
-                .map(NodeName::as_str)
-                .map_err(NodeNameFault::kind);
+            let got = got.as_ref().map(NodeName::as_str).map_err(NodeNameFault::kind);
             assert_eq!(got, want, "{name}");
         }
     }

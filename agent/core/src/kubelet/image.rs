@@ -1,5 +1,7 @@
 //! Which image was chosen, and why the ones before it were not.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Runtime;
@@ -35,6 +37,12 @@ impl Missed {
         };
         let message = format!("the image {image} could not be pulled: {why}");
         Some(Self(Reason::new(kind, message)))
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
     }
 }
 

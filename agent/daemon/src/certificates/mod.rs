@@ -29,6 +29,7 @@ use crate::hints::Hints;
 use crate::socket::RenewRequest;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
+pub use observe::read_bootstrap;
 use observe::World;
 use publish::Publisher;
 

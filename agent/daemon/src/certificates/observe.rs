@@ -105,7 +105,7 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
 }
 
 /// Reads the bootstrap kubeconfig and the CA it names.
-fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
+pub fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
     let told =
         |fault: KubeconfigFault| Reason::new(fault.kind(), format!("{fault} ({})", path.display()));
     let bytes = match std::fs::metadata(path).and_then(|meta| {

@@ -60,7 +60,8 @@ fn word(error: &io::Error) -> &'static str {
 }
 
 impl StoreFault {
-    pub(super) fn new(operation: Kind, path: &Path, source: io::Error) -> Self {
+    /// An operation on `path` that failed.
+    pub fn new(operation: Kind, path: &Path, source: io::Error) -> Self {
         Self {
             operation,
             path: path.to_owned(),

@@ -5,7 +5,7 @@
 //! lacks is added: the directory is fsynced, the file is read back, the link is never absent, old files are pruned,
 //! a corrupt file is put aside instead of being a crash loop.
 
-mod files;
+pub mod files;
 mod install;
 
 use std::io;

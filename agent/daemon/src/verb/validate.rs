@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use eyewall_core::config::{Fault, Faults, Source, read};
+use eyewall_core::config::{Fault, Source, read};
 use serde::Serialize;
 
 use super::CONFIG;
@@ -84,13 +84,6 @@ fn json(faults: &[Fault]) -> String {
     let mut text = serde_json::to_string_pretty(&rows).unwrap_or_default();
     text.push('\n');
     text
-}
-
-/// The faults of a configuration, as every verb that needs one prints them.
-pub fn print_faults(faults: &Faults) {
-    for fault in faults {
-        eprintln!("{fault}");
-    }
 }
 
 #[cfg(test)]

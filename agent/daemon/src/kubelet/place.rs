@@ -1,0 +1,130 @@
+//! What must lie on the host before the kubelet's container is run: directories, the placeholder of the certificate,
+//! the CA, the configuration. What is there already is left as it is.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use eyewall_core::cert;
+use eyewall_core::kubelet::Plan;
+use eyewall_core::status::Reason;
+
+use crate::certificates::read_bootstrap;
+use crate::store::CURRENT;
+use crate::store::files::{self, Kind, StoreFault};
+
+/// Larger than any CA file.
+const LARGEST: u64 = 256 * 1024;
+
+/// The host's file system, or a directory that stands for it.
+#[derive(Clone, Debug)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The directory that is taken for `/`.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Where an absolute path really is.
+    pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        let below = path.as_ref().components().filter(|part| !matches!(part, Component::RootDir));
+        self.0.join(below.collect::<PathBuf>())
+    }
+}
+
+/// Makes the plan's directories, world-readable as `mkdir -p` leaves them.
+pub fn directories(root: &Root, plan: &Plan) -> Result<(), StoreFault> {
+    for directory in &plan.directories {
+        files::make_directory(&root.at(directory), 0o755)?;
+    }
+    Ok(())
+}
+
+/// Makes sure that something stands where the kubelet's kubeconfig says the certificate is: a kubelet starts with an empty
+/// file and takes the certificate over when it comes, but with none it ends (seen on a kubelet 1.36).
+///
+/// The daemon may install a certificate at this very moment. So nothing is ever replaced here: an open that creates makes the file,
+/// or the missing target of the link, or finds what is there.
+pub fn placeholder(root: &Root, directory: &Path) -> Result<(), StoreFault> {
+    let path = root.at(directory).join(CURRENT);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .map(drop)
+        .map_err(|error| StoreFault::new(Kind::Write, &path, error))
+}
+
+/// What came of the CA file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// It is what the bootstrap kubeconfig says, or holds that and more.
+    AsItWas,
+    /// It was written.
+    Written,
+    /// The bootstrap kubeconfig has none to give; the one that is there is good.
+    Kept(Reason),
+}
+
+/// Why there is no CA file.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityFault {
+    /// Nothing to make it from, and none there.
+    #[error("there is no CA for the kubelet's own server: {}", .0.message)]
+    NoSource(Reason),
+    /// It cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+impl AuthorityFault {
+    /// The word for machines.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::NoSource(reason) => &reason.kind,
+            Self::Store(fault) => fault.kind(),
+        }
+    }
+}
+
+/// Writes the CA of the bootstrap kubeconfig to `plan.authority`, as Typhoon's `ExecStartPre` did; but whole or not at all, and
+/// never an empty or broken one over a good one. A file that holds the CA beside others (an old and a new one) stays.
+pub fn authority(root: &Root, bootstrap: &Path, plan: &Plan) -> Result<Authority, AuthorityFault> {
+    let path = root.at(&plan.authority);
+    let there = files::read(&path, LARGEST).ok().and_then(|content| certificates(&content.text));
+    let joined = match read_bootstrap(&root.at(bootstrap)) {
+        Ok(joined) => joined,
+        Err(reason) if there.is_some() => return Ok(Authority::Kept(reason)),
+        Err(reason) => return Err(AuthorityFault::NoSource(reason)),
+    };
+    let wanted = certificates(&joined.ca).unwrap_or_default();
+    if there.is_some_and(|there| there.is_superset(&wanted)) {
+        return Ok(Authority::AsItWas);
+    }
+    files::write(&path, joined.ca.as_bytes(), 0o644)?;
+    Ok(Authority::Written)
+}
+
+/// The certificates of a PEM, if it holds any and is whole.
+fn certificates(pem: &str) -> Option<BTreeSet<Vec<u8>>> {
+    let chain = cert::certificates(pem).ok()?;
+    let readable = |der: &Vec<u8>| cert::CertView::from_der(der).is_ok();
+    chain.iter().all(readable).then(|| chain.into_iter().collect())
+}
+
+/// Writes the KubeletConfiguration if there is none, and says whether it did. Only root reads it (CIS 4.1.9).
+pub fn configuration(root: &Root, plan: &Plan) -> Result<bool, StoreFault> {
+    let path = root.at(&plan.configuration);
+    match std::fs::symlink_metadata(&path) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            files::write(&path, plan.configuration_text.as_bytes(), 0o600)?;
+            Ok(true)
+        }
+        Err(error) => Err(StoreFault::new(Kind::Read, &path, error)),
+    }
+}
