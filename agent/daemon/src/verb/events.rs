@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
-use super::terminal::{Terminal, print};
+use super::terminal::{Terminal, print, reader_gone};
 use crate::query::{Client, QueryError, runtime};
 
 /// Between two tries to find a daemon that went away.
@@ -36,11 +36,7 @@ struct Story {
 /// Runs the verb.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
     let client = Client::new(&global.socket_path());
-    let mut teller = Teller {
-        json: args.json,
-        terminal: Terminal::of_stdout(),
-        last: None,
-    };
+    let mut teller = Teller { json: args.json, terminal: Terminal::of_stdout(), last: None };
     let result = runtime().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             if args.follow {
@@ -101,6 +97,7 @@ async fn follow(client: &Client, teller: &mut Teller) -> anyhow::Result<()> {
         result = stream(client, teller) => Ok(result?),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        () = reader_gone() => Ok(()),
     }
 }
 
@@ -133,12 +130,7 @@ mod tests {
 
     #[test]
     fn gaps_are_counted() {
-        for (last, next, want) in [
-            (None, 7, 0),
-            (Some(7), 8, 0),
-            (Some(7), 11, 3),
-            (Some(7), 1, 0),
-        ] {
+        for (last, next, want) in [(None, 7, 0), (Some(7), 8, 0), (Some(7), 11, 3), (Some(7), 1, 0)] {
             assert_eq!(missed(last, next), want, "{last:?} {next}");
         }
     }

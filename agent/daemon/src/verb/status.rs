@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Global;
-use super::terminal::{Canvas, Terminal, print};
+use super::terminal::{Canvas, Terminal, print, reader_gone};
 use crate::query::{Client, QueryError, runtime};
 
 /// How often `--watch` looks and draws.
@@ -33,11 +33,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     let client = Client::new(&global.socket_path());
     let result = runtime().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
-            if args.watch {
-                watch(&client, args.json).await
-            } else {
-                Ok(once(&client, args.json).await?)
-            }
+            if args.watch { watch(&client, args.json).await } else { Ok(once(&client, args.json).await?) }
         })
     });
     match result {
@@ -101,6 +97,7 @@ async fn watch(client: &Client, json: bool) -> anyhow::Result<Health> {
         (false, true) => Output::Canvas(Canvas::enter()),
         (false, false) => Output::Pages,
     };
+    let mut gone = std::pin::pin!(reader_gone());
     let mut changed = true;
     let mut health = Health::Unknown;
     loop {
@@ -115,6 +112,7 @@ async fn watch(client: &Client, json: bool) -> anyhow::Result<Health> {
             _ = interrupt.recv() => return Ok(health),
             _ = terminate.recv() => return Ok(health),
             _ = hangup.recv() => return Ok(health),
+            () = &mut gone => return Ok(health),
         }
         let seen = match look(client).await {
             Ok(seen) => seen,
@@ -143,9 +141,7 @@ fn same(a: &Seen, b: &Seen) -> bool {
 fn show(output: &Output, seen: &Seen, terminal: Terminal, changed: bool) -> bool {
     match (output, seen) {
         // Ages and the bar move, so a canvas is drawn each time.
-        (Output::Canvas(canvas), Seen::Status(_, status)) => {
-            canvas.draw(&draw(status, terminal), terminal.size().1)
-        }
+        (Output::Canvas(canvas), Seen::Status(_, status)) => canvas.draw(&draw(status, terminal), terminal.size().1),
         (Output::Canvas(canvas), Seen::Gone(why)) => {
             let (width, rows) = terminal.size();
             canvas.draw(&screen::notice(&gone(why), width, terminal.color), rows)

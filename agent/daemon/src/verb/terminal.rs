@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 /// The width of a page on paper; what is assumed where there is no terminal.
 const WIDTH: usize = 80;
 
@@ -20,10 +23,7 @@ impl Terminal {
         let interactive = io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self {
-            interactive: interactive && !dumb,
-            color: interactive && !dumb && !set("NO_COLOR"),
-        }
+        Self { interactive: interactive && !dumb, color: interactive && !dumb && !set("NO_COLOR") }
     }
 
     /// Columns and rows now; a window may have another size at the next look.
@@ -44,9 +44,19 @@ impl Terminal {
 /// Writes to standard output at once. A reader that went away (`| head`) is no fault: false says that nobody reads any more.
 pub fn print(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_ok()
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// Ends when the reader of standard output went away (`| head`): who only writes when something changes would not see it
+/// for days. Where that cannot be watched, as for a file, it never ends.
+pub async fn reader_gone() {
+    if let Ok(out) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) {
+        // An error of the wait itself is no end of the reader.
+        if out.ready(Interest::ERROR).await.is_ok() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// The alternate screen; leaving is dropping, so no way out forgets it.
@@ -85,10 +95,9 @@ mod tests {
 
     #[test]
     fn a_frame_fits_the_rows() {
-        for (rows, want) in [
-            (None, "\x1b[Ha\x1b[K\r\nb\x1b[K\r\nc\x1b[K\x1b[J"),
-            (Some(2), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J"),
-        ] {
+        for (rows, want) in
+            [(None, "\x1b[Ha\x1b[K\r\nb\x1b[K\r\nc\x1b[K\x1b[J"), (Some(2), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J")]
+        {
             assert_eq!(frame("a\nb\nc\n", rows), want, "{rows:?}");
         }
     }
