@@ -12,9 +12,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -107,8 +109,7 @@ impl Client {
         for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
             roots.add(certificate.context("the CA")?)?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
         let config = match &login.certificate {
@@ -119,13 +120,31 @@ impl Client {
                 config.with_client_auth_cert(chain.context("the client's certificate")?, key)?
             }
         };
+        Self::with(url, config, login.token.clone())
+    }
+
+    /// A client without credentials that takes any server for the right one, as a health probe of a self-signed port does.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn trusting_anyone(url: &str) -> Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            .with_no_client_auth();
+        Self::with(url, config, None)
+    }
+
+    fn with(url: &str, config: ClientConfig, token: Option<String>) -> Result<Self> {
         let uri: hyper::Uri = url.parse().with_context(|| format!("the URL {url:?}"))?;
         let host = uri.host().context("a URL without a host")?.trim_matches(['[', ']']).to_owned();
         Ok(Self {
             host,
             port: uri.port_u16().unwrap_or(443),
             tls: TlsConnector::from(Arc::new(config)),
-            token: login.token.clone(),
+            token,
             user_agent: "eyewall-tests".to_owned(),
             sender: None,
         })
@@ -136,6 +155,11 @@ impl Client {
     pub fn user_agent(mut self, name: &str) -> Self {
         name.clone_into(&mut self.user_agent);
         self
+    }
+
+    /// Whether there is a connection that neither side has closed.
+    pub fn is_connected(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
     }
 
     /// Closes the connection; the next request opens a new one.
@@ -271,5 +295,44 @@ impl Watch {
                 bail!("a line of the watch is too long");
             }
         }
+    }
+}
+
+/// Takes every certificate, if only its key is there.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod apiserver;
 pub mod client;
+pub mod kubelet;
 pub mod node;

@@ -1,0 +1,85 @@
+//! Port 10250, as somebody without credentials sees it: a self-signed certificate, and 401 for everything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Never, say};
+
+/// Where to listen, if not where the real one does.
+const LISTEN: &str = "KUBELET_STANDIN_LISTEN";
+/// The file whose presence wedges this server, if not the one below.
+const WEDGE: &str = "KUBELET_STANDIN_WEDGE";
+const WEDGE_FILE: &str = "/run/kubelet-standin.wedge";
+/// How long a peer may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Serves until it is dropped. While the wedge file is there, connections are taken and nothing is answered.
+pub(super) async fn serve(node: &str) -> Result<Never> {
+    let address = std::env::var(LISTEN).unwrap_or_else(|_| "0.0.0.0:10250".to_owned());
+    let wedge = Arc::new(std::env::var_os(WEDGE).map_or_else(|| PathBuf::from(WEDGE_FILE), PathBuf::from));
+    let listener = TcpListener::bind(&address).await.with_context(|| format!("listening on {address}"))?;
+    let acceptor = acceptor(node)?;
+    say(&format!("serving on {}", listener.local_addr()?));
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                tokio::spawn(connection(tcp, acceptor.clone(), Arc::clone(&wedge)));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn acceptor(node: &str) -> Result<TlsAcceptor> {
+    let own = rcgen::generate_simple_self_signed([node.to_owned()])?;
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der())
+        .map_err(|why| anyhow::anyhow!("the own key: {why}"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, wedge: Arc<PathBuf>) {
+    while_wedged(&wedge).await;
+    let Ok(Ok(tls)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
+    let service = service_fn(move |_: Request<Incoming>| {
+        let wedge = Arc::clone(&wedge);
+        async move {
+            while_wedged(&wedge).await;
+            Ok::<_, std::convert::Infallible>(unauthorized())
+        }
+    });
+    // Whoever probes may go away when it likes.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service).await;
+}
+
+async fn while_wedged(wedge: &PathBuf) {
+    while tokio::fs::try_exists(wedge).await.unwrap_or(false) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"Unauthorized")));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
