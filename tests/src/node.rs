@@ -211,6 +211,19 @@ impl Node {
         Ok(status.code())
     }
 
+    /// Waits until the daemon ends by a signal. Returns whether it left a core.
+    ///
+    /// # Errors
+    /// It goes on, or ended otherwise.
+    pub async fn core_dumped(&mut self, within: Duration) -> Result<bool> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let child = self.child.as_mut().context("no daemon runs")?;
+        let status = timeout(within, child.wait()).await.context("the daemon goes on")??;
+        self.child = None;
+        status.signal().context("no signal ended it")?;
+        Ok(status.core_dumped())
+    }
+
     /// All that the daemon wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()

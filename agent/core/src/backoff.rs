@@ -14,23 +14,14 @@ pub struct Backoff {
 impl Backoff {
     /// A backoff of seconds.
     pub const fn seconds(first: u64, cap: u64) -> Self {
-        Self {
-            first: Duration::from_secs(first),
-            cap: Duration::from_secs(cap),
-        }
+        Self { first: Duration::from_secs(first), cap: Duration::from_secs(cap) }
     }
 
     /// The wait after `failures` failures in a row (1 is the first); `draw` in 0..1 spreads it over 80-120 %.
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         // A draw that is none (NaN, infinite) must not become a panic or a wait of nothing.
-        let draw = if (0.0..=1.0).contains(&draw) {
-            draw
-        } else {
-            0.5
-        };
+        let draw = if (0.0..=1.0).contains(&draw) { draw } else { 0.5 };
         let spread = 0.8 + 0.4 * draw;
         doubled.min(self.cap).mul_f64(spread).min(self.cap)
     }
@@ -54,11 +45,7 @@ mod tests {
             (4_000_000, 0.0, 48_000),
         ] {
             let got = backoff.delay(failures, draw);
-            assert_eq!(
-                got.as_millis(),
-                milliseconds,
-                "{failures} failures, draw {draw}"
-            );
+            assert_eq!(got.as_millis(), milliseconds, "{failures} failures, draw {draw}");
         }
     }
 

@@ -55,19 +55,11 @@ pub fn bundle(text: &str) -> Result<Bundle, CertFault> {
     if text.trim().is_empty() {
         return Err(CertFault::Empty);
     }
-    let mut found = Bundle {
-        chain: Vec::new(),
-        key: None,
-    };
+    let mut found = Bundle { chain: Vec::new(), key: None };
     let mut blocks = 0;
     for block in Pem::iter_from_buffer(text.as_bytes()) {
-        let block = block.map_err(|_| {
-            if text.contains("-----BEGIN ") {
-                CertFault::BrokenPem
-            } else {
-                CertFault::NoPem
-            }
-        })?;
+        let block =
+            block.map_err(|_| if text.contains("-----BEGIN ") { CertFault::BrokenPem } else { CertFault::NoPem })?;
         blocks += 1;
         match block.label.as_str() {
             "CERTIFICATE" => found.chain.push(block.contents),
@@ -79,11 +71,7 @@ pub fn bundle(text: &str) -> Result<Bundle, CertFault> {
     }
     if blocks == 0 {
         // The iterator ends quietly on text without a block and on a block without its end.
-        return Err(if text.contains("-----BEGIN ") {
-            CertFault::BrokenPem
-        } else {
-            CertFault::NoPem
-        });
+        return Err(if text.contains("-----BEGIN ") { CertFault::BrokenPem } else { CertFault::NoPem });
     }
     if text.matches("-----BEGIN ").count() != blocks {
         return Err(CertFault::BrokenPem);
@@ -141,11 +129,7 @@ pub struct CertView {
 
 impl fmt::Debug for CertView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "CertView({} serial {} until {})",
-            self.subject, self.serial, self.not_after
-        )
+        write!(f, "CertView({} serial {} until {})", self.subject, self.serial, self.not_after)
     }
 }
 
@@ -155,29 +139,18 @@ impl CertView {
     /// # Errors
     /// [`CertFault::BrokenCertificate`].
     pub fn from_der(der: &[u8]) -> Result<Self, CertFault> {
-        let (rest, parsed) =
-            X509Certificate::from_der(der).map_err(|_| CertFault::BrokenCertificate)?;
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| CertFault::BrokenCertificate)?;
         if !rest.is_empty() {
             return Err(CertFault::BrokenCertificate);
         }
-        let seconds = |time: x509_parser::time::ASN1Time| {
-            Time::from_unix(u64::try_from(time.timestamp()).unwrap_or(0))
-        };
+        let seconds = |time: x509_parser::time::ASN1Time| Time::from_unix(u64::try_from(time.timestamp()).unwrap_or(0));
         let client_auth = parsed
             .extended_key_usage()
             .map_err(|_| CertFault::BrokenCertificate)?
             .is_some_and(|usage| usage.value.client_auth);
-        let names = parsed
-            .subject_alternative_name()
-            .map_err(|_| CertFault::BrokenCertificate)?
-            .map_or(0, |names| {
-                names
-                    .value
-                    .general_names
-                    .iter()
-                    .filter(|name| !matches!(name, GeneralName::Invalid(..)))
-                    .count()
-            });
+        let names = parsed.subject_alternative_name().map_err(|_| CertFault::BrokenCertificate)?.map_or(0, |names| {
+            names.value.general_names.iter().filter(|name| !matches!(name, GeneralName::Invalid(..))).count()
+        });
         Ok(Self {
             common_name: parsed
                 .subject()
@@ -207,22 +180,17 @@ impl CertView {
 
     /// Is this the leaf of a kubelet identity for `common_name` (`system:node:<name>`)?
     pub fn is_identity_of(&self, common_name: &str) -> bool {
-        self.common_name == common_name
-            && self.organizations == [NODES]
-            && self.client_auth
-            && !self.is_ca
+        self.common_name == common_name && self.organizations == [NODES] && self.client_auth && !self.is_ca
     }
 }
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -130,31 +130,15 @@ impl Object {
     /// Reads conditions and certificate. Denied and Failed win over a certificate: the API server allows no
     /// certificate on a denied request, so one that has both is not to be used.
     pub fn verdict(&self) -> Verdict {
-        let find = |kind: &str| {
-            self.status
-                .conditions
-                .iter()
-                .find(|condition| condition.kind == kind)
-        };
+        let find = |kind: &str| self.status.conditions.iter().find(|condition| condition.kind == kind);
         if let Some(denied) = find("Denied") {
-            return Verdict::Denied {
-                reason: denied.reason.clone(),
-                message: denied.message.clone(),
-            };
+            return Verdict::Denied { reason: denied.reason.clone(), message: denied.message.clone() };
         }
         if let Some(failed) = find("Failed") {
-            return Verdict::Failed {
-                reason: failed.reason.clone(),
-                message: failed.message.clone(),
-            };
+            return Verdict::Failed { reason: failed.reason.clone(), message: failed.message.clone() };
         }
         let approved = find("Approved").is_some();
-        match self
-            .status
-            .certificate
-            .as_deref()
-            .filter(|text| !text.is_empty())
-        {
+        match self.status.certificate.as_deref().filter(|text| !text.is_empty()) {
             Some(data) if approved => Verdict::Issued(decode(data)),
             _ if approved => Verdict::Approved,
             _ => Verdict::Pending,
@@ -179,10 +163,7 @@ mod tests {
 
     #[test]
     fn the_name_follows_key_and_node_and_nothing_else() {
-        let (a, b) = (
-            node_name(Some("node-a"), "").unwrap(),
-            node_name(Some("node-b"), "").unwrap(),
-        );
+        let (a, b) = (node_name(Some("node-a"), "").unwrap(), node_name(Some("node-b"), "").unwrap());
         let one = name(&a, b"key-1");
         assert_eq!(one, name(&a, b"key-1"));
         assert_ne!(one, name(&a, b"key-2"));
@@ -194,57 +175,33 @@ mod tests {
     fn conditions_decide() {
         let condition = |kind: &str| serde_json::json!({"type": kind, "status": "True", "reason": "R", "message": "m"});
         let (denied, failed) = (
-            Verdict::Denied {
-                reason: "R".to_owned(),
-                message: "m".to_owned(),
-            },
-            Verdict::Failed {
-                reason: "R".to_owned(),
-                message: "m".to_owned(),
-            },
+            Verdict::Denied { reason: "R".to_owned(), message: "m".to_owned() },
+            Verdict::Failed { reason: "R".to_owned(), message: "m".to_owned() },
         );
         for (name, status, want) in [
             ("new", serde_json::json!({}), Verdict::Pending),
-            (
-                "approved",
-                serde_json::json!({"conditions": [condition("Approved")]}),
-                Verdict::Approved,
-            ),
+            ("approved", serde_json::json!({"conditions": [condition("Approved")]}), Verdict::Approved),
             (
                 "issued",
                 serde_json::json!({"conditions": [condition("Approved")], "certificate": "aGVsbG8="}),
                 Verdict::Issued("hello".to_owned()),
             ),
-            (
-                "a certificate nobody approved",
-                serde_json::json!({"certificate": "aGVsbG8="}),
-                Verdict::Pending,
-            ),
-            (
-                "denied",
-                serde_json::json!({"conditions": [condition("Denied")]}),
-                denied.clone(),
-            ),
+            ("a certificate nobody approved", serde_json::json!({"certificate": "aGVsbG8="}), Verdict::Pending),
+            ("denied", serde_json::json!({"conditions": [condition("Denied")]}), denied.clone()),
             (
                 "denied with a certificate",
                 serde_json::json!({"conditions": [condition("Denied"), condition("Approved")], "certificate": "aGVsbG8="}),
                 denied,
             ),
-            (
-                "failed",
-                serde_json::json!({"conditions": [condition("Approved"), condition("Failed")]}),
-                failed,
-            ),
+            ("failed", serde_json::json!({"conditions": [condition("Approved"), condition("Failed")]}), failed),
             (
                 "rubbish for a certificate",
                 serde_json::json!({"conditions": [condition("Approved")], "certificate": "%"}),
                 Verdict::Issued(String::new()),
             ),
         ] {
-            let object: Object = serde_json::from_value(
-                serde_json::json!({"metadata": {"name": "x"}, "status": status}),
-            )
-            .unwrap();
+            let object: Object =
+                serde_json::from_value(serde_json::json!({"metadata": {"name": "x"}, "status": status})).unwrap();
             assert_eq!(object.verdict(), want, "{name}");
         }
     }

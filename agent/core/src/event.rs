@@ -90,12 +90,9 @@ mod tests {
 
     fn is_word(text: &str, separator: char) -> bool {
         !text.is_empty()
-            && text.split(separator).all(|part| {
-                !part.is_empty()
-                    && part
-                        .bytes()
-                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            })
+            && text
+                .split(separator)
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
     }
 
     /// The `@FIELD@`s of a text.
@@ -110,13 +107,7 @@ mod tests {
         for event in ALL {
             let name = event.name;
             assert_eq!(event.id.len(), 32, "{name}");
-            assert!(
-                event
-                    .id
-                    .bytes()
-                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
-                "{name}"
-            );
+            assert!(event.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{name}");
             assert!(ids.insert(event.id), "{name}: its id is another's");
             assert!(names.insert(name), "{name}: twice");
             assert!(is_word(name, '-'), "{name}: not kebab-case");
@@ -129,19 +120,13 @@ mod tests {
         for event in ALL {
             let name = event.name;
             assert!(!event.subject.is_empty(), "{name}");
-            assert!(
-                !event.subject.contains('\n'),
-                "{name}: a subject is one line"
-            );
+            assert!(!event.subject.contains('\n'), "{name}: a subject is one line");
             assert!(!event.meaning.trim().is_empty(), "{name}");
             for line in event.meaning.lines() {
                 assert!(line.chars().count() <= 120, "{name}: {line}");
                 assert_eq!(line.trim_end(), line, "{name}: blanks at the end");
                 // systemd takes such a line for the next entry, or for a comment.
-                assert!(
-                    !line.starts_with("-- ") && !line.starts_with('#'),
-                    "{name}: {line}"
-                );
+                assert!(!line.starts_with("-- ") && !line.starts_with('#'), "{name}: {line}");
             }
             for text in [event.subject, event.meaning] {
                 assert_eq!(text.matches('@').count() % 2, 0, "{name}: an open @");

@@ -112,11 +112,7 @@ pub enum KubeconfigFault {
 }
 
 fn at(line: u64, column: u64) -> String {
-    if line == 0 {
-        String::new()
-    } else {
-        format!(" (line {line}, column {column})")
-    }
+    if line == 0 { String::new() } else { format!(" (line {line}, column {column})") }
 }
 
 impl KubeconfigFault {
@@ -151,10 +147,9 @@ impl Bootstrap {
             },
             credential: match self.credential {
                 Credential::TokenFile(path) => Credential::TokenFile(directory.join(path)),
-                Credential::Certificate { certificate, key } => Credential::Certificate {
-                    certificate: place(certificate),
-                    key: place(key),
-                },
+                Credential::Certificate { certificate, key } => {
+                    Credential::Certificate { certificate: place(certificate), key: place(key) }
+                }
                 token @ Credential::Token(_) => token,
             },
             ..self

@@ -69,28 +69,20 @@ pub fn check(now: SystemTime, candidate: &Candidate<'_>) -> Result<(), Reason> {
     if let Err(why) = &candidate.chain {
         return fail(
             "certificate-of-another-authority",
-            format!(
-                "the issued certificate does not chain to the cluster CA of the bootstrap kubeconfig: {why}"
-            ),
+            format!("the issued certificate does not chain to the cluster CA of the bootstrap kubeconfig: {why}"),
         );
     }
     let now = Time(now);
     if leaf.not_before > now {
         return fail(
             "certificate-not-yet-valid",
-            format!(
-                "the issued certificate begins at {}, later than this host's clock ({now})",
-                leaf.not_before
-            ),
+            format!("the issued certificate begins at {}, later than this host's clock ({now})", leaf.not_before),
         );
     }
     if leaf.not_after <= now {
         return fail(
             "certificate-already-expired",
-            format!(
-                "the issued certificate ended at {}, and this host's clock says {now}",
-                leaf.not_after
-            ),
+            format!("the issued certificate ended at {}, and this host's clock says {now}", leaf.not_after),
         );
     }
     Ok(())
@@ -102,13 +94,8 @@ pub fn check(now: SystemTime, candidate: &Candidate<'_>) -> Result<(), Reason> {
 /// The first thing that is wrong.
 pub fn prove(now: SystemTime, candidate: &Candidate<'_>) -> Result<Proven, Reason> {
     check(now, candidate)?;
-    let Review {
-        username,
-        groups,
-        credential_id,
-    } = &candidate.review;
-    if username != candidate.common_name || !groups.iter().any(|group| group == crate::cert::NODES)
-    {
+    let Review { username, groups, credential_id } = &candidate.review;
+    if username != candidate.common_name || !groups.iter().any(|group| group == crate::cert::NODES) {
         return Err(Reason::new(
             "certificate-not-accepted",
             format!(
@@ -174,31 +161,15 @@ mod tests {
             ("", |_, _| {}),
             ("", |_, c| c.review.credential_id = None),
             ("certificate-for-another-key", |_, c| c.key_matches = false),
-            ("certificate-for-another-identity", |l, _| {
-                l.common_name = "system:node:node-b".to_owned()
-            }),
-            ("certificate-for-another-identity", |l, _| {
-                l.organizations.push("system:masters".to_owned())
-            }),
-            ("certificate-for-another-identity", |l, _| {
-                l.client_auth = false
-            }),
-            ("certificate-of-another-authority", |_, c| {
-                c.chain = Err("unknown issuer".to_owned())
-            }),
-            ("certificate-not-yet-valid", |l, _| {
-                l.not_before = Time::from_unix(1_501)
-            }),
-            ("certificate-already-expired", |l, _| {
-                l.not_after = Time::from_unix(1_500)
-            }),
-            ("certificate-not-accepted", |_, c| {
-                c.review.username = "system:anonymous".to_owned()
-            }),
+            ("certificate-for-another-identity", |l, _| l.common_name = "system:node:node-b".to_owned()),
+            ("certificate-for-another-identity", |l, _| l.organizations.push("system:masters".to_owned())),
+            ("certificate-for-another-identity", |l, _| l.client_auth = false),
+            ("certificate-of-another-authority", |_, c| c.chain = Err("unknown issuer".to_owned())),
+            ("certificate-not-yet-valid", |l, _| l.not_before = Time::from_unix(1_501)),
+            ("certificate-already-expired", |l, _| l.not_after = Time::from_unix(1_500)),
+            ("certificate-not-accepted", |_, c| c.review.username = "system:anonymous".to_owned()),
             ("certificate-not-accepted", |_, c| c.review.groups.clear()),
-            ("certificate-swapped", |_, c| {
-                c.review.credential_id = Some("X509SHA256=cd".to_owned())
-            }),
+            ("certificate-swapped", |_, c| c.review.credential_id = Some("X509SHA256=cd".to_owned())),
         ];
         for (want, change) in cases {
             let plain = leaf();
@@ -206,8 +177,7 @@ mod tests {
             let mut given = candidate(&plain);
             change(&mut changed, &mut given);
             given.leaf = &changed;
-            let got = prove(Time::from_unix(1_500).0, &given)
-                .map_or_else(|reason| reason.kind, |_| String::new());
+            let got = prove(Time::from_unix(1_500).0, &given).map_or_else(|reason| reason.kind, |_| String::new());
             assert_eq!(got, want);
         }
     }

@@ -30,10 +30,7 @@ pub struct Reason {
 impl Reason {
     /// A reason of this kind.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            message: message.into(),
-        }
+        Self { kind: kind.to_owned(), message: message.into() }
     }
 }
 

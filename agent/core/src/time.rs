@@ -17,9 +17,7 @@ impl Time {
 
     /// Seconds since 1970; 0 for anything earlier, which a clock without a battery may say.
     pub fn unix(self) -> u64 {
-        self.0
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs())
+        self.0.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
     }
 
     /// Reads RFC 3339 (`2026-11-24T02:15:08Z`).
@@ -27,13 +25,10 @@ impl Time {
     /// # Errors
     /// What is wrong with the text, in one sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|error| format!("{text:?} is not an RFC 3339 time: {error}"))?;
+        let stamp: jiff::Timestamp =
+            text.parse().map_err(|error| format!("{text:?} is not an RFC 3339 time: {error}"))?;
         // Before 1970 there is neither a certificate nor a Kubernetes object.
-        Ok(Self::from_unix(
-            u64::try_from(stamp.as_second()).unwrap_or(0),
-        ))
+        Ok(Self::from_unix(u64::try_from(stamp.as_second()).unwrap_or(0)))
     }
 }
 
@@ -85,10 +80,7 @@ mod tests {
 
     #[test]
     fn prints_and_reads_rfc_3339() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (1_795_486_508, "2026-11-24T02:15:08Z"),
-        ] {
+        for (seconds, text) in [(0, "1970-01-01T00:00:00Z"), (1_795_486_508, "2026-11-24T02:15:08Z")] {
             let time = Time::from_unix(seconds);
             assert_eq!(time.to_string(), text);
             assert_eq!(Time::parse(text), Ok(time));

@@ -35,14 +35,7 @@ impl Hints {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        (
-            Self {
-                watcher,
-                watched: BTreeSet::new(),
-                names,
-            },
-            fault,
-        )
+        (Self { watcher, watched: BTreeSet::new(), names }, fault)
     }
 
     /// Watches for `paths` (`*` as the last part: every file of that directory), and for nothing that was watched before and is not among them.
@@ -68,11 +61,7 @@ impl Hints {
         }
         let mut watched = BTreeSet::new();
         for directory in wanted {
-            if self.watched.contains(&directory)
-                || watcher
-                    .watch(&directory, RecursiveMode::NonRecursive)
-                    .is_ok()
-            {
+            if self.watched.contains(&directory) || watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok() {
                 watched.insert(directory);
             }
         }
@@ -86,10 +75,7 @@ impl Hints {
 
 /// The nearest existing directory above `path`.
 fn nearest(path: &Path) -> Option<PathBuf> {
-    path.ancestors()
-        .skip(1)
-        .find(|above| above.is_dir())
-        .map(Path::to_owned)
+    path.ancestors().skip(1).find(|above| above.is_dir()).map(Path::to_owned)
 }
 
 /// Reading a file is no change to it; we read these files ourselves.
@@ -106,10 +92,7 @@ fn is_change(event: &Event) -> bool {
 fn concerns(event: &Event, names: &std::sync::Mutex<BTreeSet<OsString>>) -> bool {
     let Ok(names) = names.lock() else { return true };
     event.paths.is_empty()
-        || event
-            .paths
-            .iter()
-            .any(|path| path.file_name().is_none_or(|name| names.contains(name)) || path.is_dir())
+        || event.paths.iter().any(|path| path.file_name().is_none_or(|name| names.contains(name)) || path.is_dir())
         || names.contains(OsStr::new("*"))
 }
 
@@ -120,9 +103,7 @@ mod tests {
     use super::*;
 
     async fn is_woken(wake: &Notify) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), wake.notified())
-            .await
-            .is_ok()
+        tokio::time::timeout(Duration::from_secs(5), wake.notified()).await.is_ok()
     }
 
     #[tokio::test]
@@ -139,10 +120,7 @@ mod tests {
         std::fs::write(&file, "1").unwrap();
         assert!(is_woken(&wake).await, "the file came");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        while tokio::time::timeout(Duration::from_millis(20), wake.notified())
-            .await
-            .is_ok()
-        {}
+        while tokio::time::timeout(Duration::from_millis(20), wake.notified()).await.is_ok() {}
         let other = root.path().join("etc/kubernetes/.new");
         std::fs::write(&other, "2").unwrap();
         std::fs::rename(&other, &file).unwrap();

@@ -7,9 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use eyewall_core::config::Config;
 use eyewall_core::event;
-use eyewall_core::status::{
-    AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status,
-};
+use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -34,10 +32,8 @@ pub struct Args {
 /// The daemon.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
     journal::init();
-    let files = Files {
-        path: global.config.clone(),
-        node_name: args.node_name.clone().filter(|name| !name.is_empty()),
-    };
+    let files =
+        Files { path: global.config.clone(), node_name: args.node_name.clone().filter(|name| !name.is_empty()) };
     let mut loaded = match files.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -56,9 +52,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
         .max_blocking_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
         .build();
-    let done = runtime
-        .context("the runtime cannot be made")
-        .and_then(|runtime| runtime.block_on(run(files, loaded)));
+    let done = runtime.context("the runtime cannot be made").and_then(|runtime| runtime.block_on(run(files, loaded)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,8 +64,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
 
 async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let started_at = Time(clock::now());
-    let mut terminate =
-        signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
     let events = Events::new();
     let heartbeats = Heartbeats::new(events.clone());
@@ -82,7 +75,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
     let (certificates_tx, certificates_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
-    let (renew_tx, renew_rx) = mpsc::channel(1);
+    let bound = socket::listen(&loaded.config.socket.path)
+        .inspect_err(|error| tracing::error!(eyewall_kind = error.kind(), "there is no socket, so nothing is started"))?;
     let page = Page {
         started_at,
         limits,
@@ -105,12 +99,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     }));
     let serve = tokio::spawn(socket::serve(
         bound,
-        socket::Deps {
-            status: status_rx.clone(),
-            events: events.clone(),
-            renew: renew_tx,
-            heartbeats,
-        },
+        socket::Deps { status: status_rx.clone(), events: events.clone(), renew: renew_tx, heartbeats },
     ));
     tokio::spawn(config_file::follow(config_file::Deps {
         files,
@@ -135,11 +124,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    events.emit(
-        &event::AGENT_STOPPING,
-        "eyewall stops; the kubelet goes on",
-        &[],
-    );
+    events.emit(&event::AGENT_STOPPING, "eyewall stops; the kubelet goes on", &[]);
     supervisor.stopping("stopping");
     Ok(())
 }
@@ -195,16 +180,8 @@ struct Page {
 impl Page {
     fn compose(&self) -> Status {
         let config = Arc::clone(&self.config.borrow());
-        let certificates = self
-            .certificates
-            .borrow()
-            .clone()
-            .unwrap_or_else(|| unlooked_certificates(self.started_at));
-        let kubelet = self
-            .kubelet
-            .borrow()
-            .clone()
-            .unwrap_or_else(|| unlooked_kubelet(&config, self.started_at));
+        let certificates = self.certificates.borrow().clone().unwrap_or_else(|| unlooked_certificates(self.started_at));
+        let kubelet = self.kubelet.borrow().clone().unwrap_or_else(|| unlooked_kubelet(&config, self.started_at));
         Status {
             health: Status::fold(&[certificates.health, kubelet.health]),
             node: host::node(&config),
@@ -236,10 +213,7 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         current: None,
         request: None,
         ca: None,
-        clock: ClockView {
-            trusted: false,
-            reason,
-        },
+        clock: ClockView { trusted: false, reason },
         installed_total: 0,
         failures_total: 0,
     }

@@ -1,6 +1,4 @@
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SerialNumber,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
 
 use super::*;
 
@@ -8,12 +6,8 @@ fn made(change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, String, String
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, NODES);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "system:node:node-a");
+    params.distinguished_name.push(DnType::OrganizationName, NODES);
+    params.distinguished_name.push(DnType::CommonName, "system:node:node-a");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.serial_number = Some(SerialNumber::from_slice(&[0x0a, 0xbc]));
     change(&mut params);
@@ -37,17 +31,10 @@ fn reads_what_a_certificate_says() {
 fn knows_what_is_no_kubelet_identity() {
     type Change = fn(&mut CertificateParams);
     let cases: [(&str, Change); 4] = [
-        ("another organisation", |p| {
-            p.distinguished_name
-                .push(DnType::OrganizationName, "system:masters")
-        }),
+        ("another organisation", |p| p.distinguished_name.push(DnType::OrganizationName, "system:masters")),
         ("no clientAuth", |p| p.extended_key_usages.clear()),
-        ("a CA", |p| {
-            p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)
-        }),
-        ("no organisation", |p| {
-            p.distinguished_name = DistinguishedName::new()
-        }),
+        ("a CA", |p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)),
+        ("no organisation", |p| p.distinguished_name = DistinguishedName::new()),
     ];
     for (name, change) in cases {
         let view = CertView::from_der(&made(change).0).unwrap();
@@ -77,26 +64,15 @@ fn every_broken_pem_has_its_own_word() {
         ("prose", "not a certificate", CertFault::NoPem),
         ("half", half, CertFault::BrokenPem),
         ("not base64", &middle, CertFault::BrokenPem),
-        (
-            "whole and then half",
-            &format!("{cert}{half}"),
-            CertFault::BrokenPem,
-        ),
+        ("whole and then half", &format!("{cert}{half}"), CertFault::BrokenPem),
         ("key only", &key, CertFault::NoCertificate),
     ] {
         assert_eq!(bundle(text), Err(want), "{name}");
     }
-    assert_eq!(
-        CertView::from_der(b"0123"),
-        Err(CertFault::BrokenCertificate)
-    );
+    assert_eq!(CertView::from_der(b"0123"), Err(CertFault::BrokenCertificate));
     let (mut der, ..) = made(|_| {});
     der.push(0);
-    assert_eq!(
-        CertView::from_der(&der),
-        Err(CertFault::BrokenCertificate),
-        "trailing bytes"
-    );
+    assert_eq!(CertView::from_der(&der), Err(CertFault::BrokenCertificate), "trailing bytes");
 }
 
 proptest::proptest! {

@@ -104,9 +104,7 @@ pub fn parse(text: &str) -> Result<Bootstrap, KubeconfigFault> {
     }
     // The reader's own message may quote the file, and the file holds a secret: only its place is told.
     let raw: Raw = serde_saphyr::from_str(text).map_err(|error| {
-        let (line, column) = error
-            .location()
-            .map_or((0, 0), |place| (place.line(), place.column()));
+        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
         KubeconfigFault::Malformed { line, column }
     })?;
 
@@ -116,9 +114,7 @@ pub fn parse(text: &str) -> Result<Bootstrap, KubeconfigFault> {
         .into_iter()
         .find(|context| context.name == wanted)
         .ok_or(if wanted.is_empty() {
-            KubeconfigFault::Incomplete(
-                "context (a nameless one, or a current-context that names one)",
-            )
+            KubeconfigFault::Incomplete("context (a nameless one, or a current-context that names one)")
         } else {
             KubeconfigFault::Incomplete("context of the name that current-context says")
         })?
@@ -127,9 +123,7 @@ pub fn parse(text: &str) -> Result<Bootstrap, KubeconfigFault> {
         .clusters
         .into_iter()
         .find(|cluster| cluster.name == context.cluster)
-        .ok_or(KubeconfigFault::Incomplete(
-            "cluster that the context names",
-        ))?
+        .ok_or(KubeconfigFault::Incomplete("cluster that the context names"))?
         .cluster;
     let user = raw
         .users
@@ -144,18 +138,10 @@ pub fn parse(text: &str) -> Result<Bootstrap, KubeconfigFault> {
     if cluster.proxy_url.is_some() {
         return Err(KubeconfigFault::Unsupported("proxy-url"));
     }
-    let url = cluster
-        .server
-        .ok_or(KubeconfigFault::Incomplete("server"))?;
-    let server = Server::parse(&url).map_err(|why| KubeconfigFault::Invalid {
-        field: "server",
-        why,
-    })?;
+    let url = cluster.server.ok_or(KubeconfigFault::Incomplete("server"))?;
+    let server = Server::parse(&url).map_err(|why| KubeconfigFault::Invalid { field: "server", why })?;
     // client-go: data overrides file.
-    let ca = match (
-        cluster.certificate_authority_data,
-        cluster.certificate_authority,
-    ) {
+    let ca = match (cluster.certificate_authority_data, cluster.certificate_authority) {
         (Some(data), _) => Ca::Inline(authority(&data)?),
         (None, Some(path)) => Ca::File(path),
         (None, None) => return Err(KubeconfigFault::Incomplete("certificate authority")),
@@ -169,10 +155,7 @@ pub fn parse(text: &str) -> Result<Bootstrap, KubeconfigFault> {
 }
 
 fn authority(data: &str) -> Result<String, KubeconfigFault> {
-    let fault = |why| KubeconfigFault::Invalid {
-        field: "certificate-authority-data",
-        why,
-    };
+    let fault = |why| KubeconfigFault::Invalid { field: "certificate-authority-data", why };
     let pem = decoded(data, "certificate-authority-data")?;
     match crate::cert::certificates(&pem) {
         Ok(list) if !list.is_empty() => Ok(pem),
@@ -185,24 +168,15 @@ fn decoded(data: &str, field: &'static str) -> Result<String, KubeconfigFault> {
     let compact: String = data.split_whitespace().collect();
     let bytes = STANDARD
         .decode(compact.as_bytes())
-        .map_err(|_| KubeconfigFault::Invalid {
-            field,
-            why: "is not base64; is it cut short?",
-        })?;
-    String::from_utf8(bytes).map_err(|_| KubeconfigFault::Invalid {
-        field,
-        why: "is not PEM text under its base64",
-    })
+        .map_err(|_| KubeconfigFault::Invalid { field, why: "is not base64; is it cut short?" })?;
+    String::from_utf8(bytes).map_err(|_| KubeconfigFault::Invalid { field, why: "is not PEM text under its base64" })
 }
 
 fn credential(user: RawUser) -> Result<Credential, KubeconfigFault> {
     for (given, name) in [
         (user.exec.is_some(), "an exec plugin"),
         (user.auth_provider.is_some(), "an auth-provider"),
-        (
-            user.username.is_some() || user.password.is_some(),
-            "a user name and password",
-        ),
+        (user.username.is_some() || user.password.is_some(), "a user name and password"),
         (user.impersonate.is_some(), "impersonation (as)"),
     ] {
         if given {
@@ -210,28 +184,18 @@ fn credential(user: RawUser) -> Result<Credential, KubeconfigFault> {
         }
     }
     let material = |data: Option<Secret>, file: Option<PathBuf>, field| match (data, file) {
-        (Some(data), _) => {
-            decoded(data.expose(), field).map(|pem| Some(Material::Inline(Secret::new(pem))))
-        }
+        (Some(data), _) => decoded(data.expose(), field).map(|pem| Some(Material::Inline(Secret::new(pem)))),
         (None, file) => Ok(file.map(Material::File)),
     };
-    let certificate = material(
-        user.client_certificate_data,
-        user.client_certificate,
-        "client-certificate-data",
-    )?;
+    let certificate = material(user.client_certificate_data, user.client_certificate, "client-certificate-data")?;
     let key = material(user.client_key_data, user.client_key, "client-key-data")?;
     match (certificate, key) {
         (Some(certificate), Some(key)) => return Ok(Credential::Certificate { certificate, key }),
         (Some(_), None) => {
-            return Err(KubeconfigFault::Incomplete(
-                "client key for its client certificate",
-            ));
+            return Err(KubeconfigFault::Incomplete("client key for its client certificate"));
         }
         (None, Some(_)) => {
-            return Err(KubeconfigFault::Incomplete(
-                "client certificate for its client key",
-            ));
+            return Err(KubeconfigFault::Incomplete("client certificate for its client key"));
         }
         (None, None) => {}
     }
@@ -241,17 +205,12 @@ fn credential(user: RawUser) -> Result<Credential, KubeconfigFault> {
             if text.is_empty() {
                 Err(KubeconfigFault::Incomplete("token"))
             } else if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-                Err(KubeconfigFault::Invalid {
-                    field: "token",
-                    why: "has characters that no token has",
-                })
+                Err(KubeconfigFault::Invalid { field: "token", why: "has characters that no token has" })
             } else {
                 Ok(Credential::Token(token))
             }
         }
         (None, Some(path)) => Ok(Credential::TokenFile(path)),
-        (None, None) => Err(KubeconfigFault::Incomplete(
-            "credential (a token or a client certificate)",
-        )),
+        (None, None) => Err(KubeconfigFault::Incomplete("credential (a token or a client certificate)")),
     }
 }

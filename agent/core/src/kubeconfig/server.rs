@@ -19,9 +19,7 @@ impl Server {
     /// # Errors
     /// What is wrong, to be said after "server".
     pub fn parse(url: &str) -> Result<Self, &'static str> {
-        let rest = url
-            .strip_prefix("https://")
-            .ok_or("is not an https:// URL")?;
+        let rest = url.strip_prefix("https://").ok_or("is not an https:// URL")?;
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
@@ -52,11 +50,7 @@ impl Server {
                 _ => return Err("has a port that is not one"),
             },
         };
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-            prefix: path.trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { host: host.to_owned(), port, prefix: path.trim_end_matches('/').to_owned() })
     }
 
     /// `host:port` as the HTTP `Host` header and a TCP connection want it.

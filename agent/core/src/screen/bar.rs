@@ -36,31 +36,21 @@ impl Life {
         if let Some(cell) = cells.get_mut(mark.min(width.saturating_sub(1))) {
             *cell = '┃';
         }
-        Bar {
-            lived: cells.iter().take(lived).collect(),
-            left: cells.iter().skip(lived).collect(),
-        }
+        Bar { lived: cells.iter().take(lived).collect(), left: cells.iter().skip(lived).collect() }
     }
 
     /// The same in words.
     pub fn sentence(&self) -> String {
         let whole = human(elapsed(self.start, self.end));
         if self.now > self.end {
-            return format!(
-                "ended {} ago, at {}; it lasted {whole}",
-                human(elapsed(self.end, self.now)),
-                self.end
-            );
+            return format!("ended {} ago, at {}; it lasted {whole}", human(elapsed(self.end, self.now)), self.end);
         }
         let lived = human(elapsed(self.start, self.now));
         let left = human(elapsed(self.now, self.end));
         let renewal = if self.now < self.renew_at {
             format!("renewal in {}", human(elapsed(self.now, self.renew_at)))
         } else {
-            format!(
-                "renewal due for {}",
-                human(elapsed(self.renew_at, self.now))
-            )
+            format!("renewal due for {}", human(elapsed(self.renew_at, self.now)))
         };
         format!("{lived} of {whole} lived, {left} left, {renewal}")
     }
@@ -99,23 +89,14 @@ mod tests {
                 now: Time::from_unix(now),
             };
             let bar = life.bar(10);
-            assert_eq!(
-                (bar.lived.as_str(), bar.left.as_str()),
-                (lived, left),
-                "{name}"
-            );
+            assert_eq!((bar.lived.as_str(), bar.left.as_str()), (lived, left), "{name}");
         }
     }
 
     #[test]
     fn a_life_of_nothing_is_over() {
         let at = Time::from_unix(5);
-        let life = Life {
-            start: at,
-            renew_at: at,
-            end: at,
-            now: at,
-        };
+        let life = Life { start: at, renew_at: at, end: at, now: at };
         assert_eq!(life.bar(4).lived.chars().count(), 4);
         assert_eq!(life.bar(0).left, "");
     }

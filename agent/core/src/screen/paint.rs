@@ -40,11 +40,7 @@ impl Style {
 
 /// `text` in a style.
 pub fn paint(style: Style, text: &str, color: bool) -> String {
-    if color && !text.is_empty() {
-        format!("\x1b[{}m{text}\x1b[0m", style.code())
-    } else {
-        text.to_owned()
-    }
+    if color && !text.is_empty() { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
 }
 
 /// Without control characters: a message of another machine must not move the cursor or set colours. A line end is a blank.
@@ -69,11 +65,7 @@ pub struct Page {
 impl Page {
     /// An empty one.
     pub fn new(width: usize, color: bool) -> Self {
-        Self {
-            out: String::new(),
-            width: width.clamp(NARROWEST, WIDEST),
-            color,
-        }
+        Self { out: String::new(), width: width.clamp(NARROWEST, WIDEST), color }
     }
 
     /// The text.
@@ -111,21 +103,13 @@ impl Page {
     pub fn heading(&mut self, name: &str, style: Style, state: &str, after: &str) {
         let name = paint(Style::Bold, &format!("{name:<NAME$}"), self.color);
         let state = paint(style, state, self.color);
-        let joint = if after.is_empty() || after.starts_with(';') {
-            ""
-        } else {
-            " "
-        };
+        let joint = if after.is_empty() || after.starts_with(';') { "" } else { " " };
         self.line(&format!("{name} {state}{joint}{after}"));
     }
 
     /// A labelled line, wrapped under its own text.
     pub fn item(&mut self, label: &str, text: &str) {
-        let label = paint(
-            Style::Dim,
-            &format!("  {label:<0$}", INDENT - 1),
-            self.color,
-        );
+        let label = paint(Style::Dim, &format!("  {label:<0$}", INDENT - 1), self.color);
         for (number, line) in wrap(text, self.width - INDENT - 1).iter().enumerate() {
             if number == 0 {
                 self.line(&format!("{label}{line}"));
@@ -194,11 +178,7 @@ mod tests {
             ("at the edge", "12345 789012", &["12345", "789012"][..]),
             ("to the edge", "1234 678 0", &["1234 678 0"][..]),
             ("a long word", "abcdefghijkl", &["abcdefghij", "kl"][..]),
-            (
-                "after another",
-                "a abcdefghijkl m",
-                &["a", "abcdefghij", "kl m"][..],
-            ),
+            ("after another", "a abcdefghijkl m", &["a", "abcdefghij", "kl m"][..]),
             ("wide letters", "äöüäöüäöüä x", &["äöüäöüäöüä", "x"][..]),
         ] {
             assert_eq!(wrap(text, 10), want, "{name}");

@@ -39,19 +39,14 @@ mod tests {
             event: event::CERTIFICATE_DENIED.name.to_owned(),
             message_id: event::CERTIFICATE_DENIED.id.to_owned(),
             message: "denied\nby \x1b[2Jsomeone".to_owned(),
-            fields: [("csr", "node-csr-a"), ("kind", "denied")]
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .into(),
+            fields: [("csr", "node-csr-a"), ("kind", "denied")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
         };
         assert_eq!(
             event_line(&record, false),
             "2026-11-24T02:15:08Z certificate-denied: denied by [2Jsomeone csr=node-csr-a kind=denied"
         );
         assert!(event_line(&record, true).contains("\x1b[31mcertificate-denied\x1b[0m"));
-        let unknown = EventRecord {
-            event: "of-the-future".to_owned(),
-            ..record
-        };
+        let unknown = EventRecord { event: "of-the-future".to_owned(), ..record };
         assert!(event_line(&unknown, true).contains("\x1b[32mof-the-future\x1b[0m"));
     }
 }

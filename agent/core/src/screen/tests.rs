@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::status::{
-    AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RequestView,
-};
+use crate::status::{AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RequestView};
 
 const HOUR: u64 = 3_600;
 /// 2026-11-24T02:15:08Z.
@@ -54,10 +52,7 @@ fn good() -> Status {
             health: Health::Good,
             state: CertificateState::Valid,
             since: ago(12 * HOUR),
-            reason: Reason::new(
-                "proved",
-                "The API server knows this certificate as node-a's, and it is in force.",
-            ),
+            reason: Reason::new("proved", "The API server knows this certificate as node-a's, and it is in force."),
             next: "A renewal begins at its point.".to_owned(),
             next_at: Some(Time::from_unix(NOW + 33 * HOUR)),
             current: Some(current(12 * HOUR)),
@@ -110,25 +105,16 @@ fn in_state(state: CertificateState) -> Status {
             Health::Bad,
             None,
             None,
-            (
-                "node-name-missing",
-                "The hostname is localhost, which no node may have. Set the hostname.",
-            ),
+            ("node-name-missing", "The hostname is localhost, which no node may have. Set the hostname."),
         ),
-        CertificateState::Requesting => (
-            Health::Bad,
-            None,
-            request("bootstrap", 1),
-            ("no-certificate", "There is no certificate yet."),
-        ),
+        CertificateState::Requesting => {
+            (Health::Bad, None, request("bootstrap", 1), ("no-certificate", "There is no certificate yet."))
+        }
         CertificateState::PendingApproval => (
             Health::Bad,
             None,
             request("bootstrap", 1),
-            (
-                "pending-approval",
-                "The request is on the API server and waits for its approval.",
-            ),
+            ("pending-approval", "The request is on the API server and waits for its approval."),
         ),
         CertificateState::RenewalDue => (
             Health::Good,
@@ -140,10 +126,7 @@ fn in_state(state: CertificateState) -> Status {
             Health::Bad,
             Some(current(66 * HOUR)),
             request("node", 31),
-            (
-                "server-unreachable",
-                "The API server did not answer within 10 s.",
-            ),
+            ("server-unreachable", "The API server did not answer within 10 s."),
         ),
         CertificateState::ExpiredRecovering => (
             Health::Bad,
@@ -164,37 +147,25 @@ fn in_state(state: CertificateState) -> Status {
             Health::Bad,
             None,
             request("bootstrap", 1),
-            (
-                "denied",
-                "The request was denied: \"not\x1b[2J one of ours\".",
-            ),
+            ("denied", "The request was denied: \"not\x1b[2J one of ours\"."),
         ),
         CertificateState::CaExpired => (
             Health::Bad,
             None,
             None,
-            (
-                "ca-expired",
-                "The cluster's certificate authority has ended. Nothing on this host can help.",
-            ),
+            ("ca-expired", "The cluster's certificate authority has ended. Nothing on this host can help."),
         ),
         CertificateState::ClockSuspect => (
             Health::Unknown,
             Some(current(12 * HOUR)),
             None,
-            (
-                "clock-suspect",
-                "The clock stands before this certificate's start.",
-            ),
+            ("clock-suspect", "The clock stands before this certificate's start."),
         ),
         CertificateState::ServerUnreachable => (
             Health::Bad,
             None,
             request("bootstrap", 9),
-            (
-                "connection-refused",
-                "https://10.0.0.1:6443 refused the connection.",
-            ),
+            ("connection-refused", "https://10.0.0.1:6443 refused the connection."),
         ),
     };
     part.state = state;
@@ -211,10 +182,7 @@ fn in_state(state: CertificateState) -> Status {
         part.clock.reason = Reason::new("not-synchronized", "Nothing has set it since the boot.");
     }
     if state == CertificateState::CaExpired {
-        part.ca = Some(AuthorityView {
-            subject: "CN=kubernetes-ca".to_owned(),
-            not_after: ago(HOUR),
-        });
+        part.ca = Some(AuthorityView { subject: "CN=kubernetes-ca".to_owned(), not_after: ago(HOUR) });
     }
     status.health = Status::fold(&[health, status.kubelet.health]);
     status
@@ -254,10 +222,7 @@ fn fallback() -> Status {
     let mut status = good();
     status.kubelet.restarts_total = 1;
     status.kubelet.image = Some(ImageView {
-        reference: format!(
-            "registry.example.com/kubelet:v1.36.2@sha256:{}",
-            "ab".repeat(32)
-        ),
+        reference: format!("registry.example.com/kubelet:v1.36.2@sha256:{}", "ab".repeat(32)),
         position: 1,
         passed_over: vec![Reason::new(
             "image-not-found",
@@ -269,9 +234,7 @@ fn fallback() -> Status {
 }
 
 fn check(name: &str, screen: &str, width: usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/screen/golden")
-        .join(format!("{name}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/screen/golden").join(format!("{name}.txt"));
     if std::env::var_os("EYEWALL_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, screen).expect("golden/ can be written");
     }
@@ -301,11 +264,7 @@ fn hosts_of_other_kinds() {
         ("narrow", fallback(), NARROWEST),
         ("wide", fallback(), WIDEST),
     ] {
-        check(
-            name,
-            &render(&status, Time::from_unix(NOW), width, false),
-            width,
-        );
+        check(name, &render(&status, Time::from_unix(NOW), width, false), width);
     }
 }
 
@@ -314,10 +273,7 @@ fn no_width_breaks_it() {
     for width in [0, 1, 39, 41, 79, 1_000] {
         let screen = render(&fallback(), Time::from_unix(NOW), width, false);
         let widest = width.clamp(NARROWEST, WIDEST);
-        assert!(
-            screen.lines().all(|l| l.chars().count() <= widest),
-            "{width}"
-        );
+        assert!(screen.lines().all(|l| l.chars().count() <= widest), "{width}");
     }
 }
 

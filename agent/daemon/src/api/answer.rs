@@ -37,20 +37,14 @@ struct Failure {
 }
 
 impl Answer {
-    pub(super) async fn read(
-        response: Response<Incoming>,
-        largest: usize,
-        within: Duration,
-    ) -> Result<Self, ApiError> {
+    pub(super) async fn read(response: Response<Incoming>, largest: usize, within: Duration) -> Result<Self, ApiError> {
         let (head, body) = response.into_parts();
         let body = match timeout(within, Limited::new(body, largest).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) => {
                 return Err(match error.downcast_ref::<hyper::Error>() {
                     Some(error) => broken(error),
-                    None => {
-                        ApiError::Nonsense(format!("the answer is longer than {largest} bytes"))
-                    }
+                    None => ApiError::Nonsense(format!("the answer is longer than {largest} bytes")),
                 });
             }
             Err(_) => {
@@ -74,10 +68,7 @@ impl Answer {
     /// [`ApiError::Nonsense`]. The body is not quoted: it is not ours to repeat.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            ApiError::Nonsense(format!(
-                "status {} with a body that is not what was asked for ({error})",
-                self.status
-            ))
+            ApiError::Nonsense(format!("status {} with a body that is not what was asked for ({error})", self.status))
         })
     }
 
@@ -87,35 +78,23 @@ impl Answer {
         if failure.message.is_empty() {
             format!("status {}", self.status)
         } else {
-            // A sentence from outside goes into logs and status: bounded, on one line.
-            let line: String = failure
-                .message
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .take(400)
-                .collect();
-            line
+            // A sentence from outside goes into logs and status: bounded, on one line, without what we sent.
+            let line: String =
+                failure.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+            eyewall_core::secret::redact(&line)
         }
     }
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     let text = headers.get(DATE)?.to_str().ok()?;
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(text)
-        .ok()?;
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     Some(Time::from_unix(u64::try_from(zoned.as_second()).ok()?).0)
 }
 
 /// Seconds only: Kubernetes sends no dates there (`apimachinery/pkg/api/errors`).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
@@ -129,11 +108,7 @@ pub struct Lines {
 
 impl Lines {
     pub(super) fn new(body: Incoming, largest: usize) -> Self {
-        Self {
-            body,
-            buffer: BytesMut::new(),
-            largest,
-        }
+        Self { body, buffer: BytesMut::new(), largest }
     }
 
     /// The next line, without its end; `None` when the server ended the watch, which it does often.
@@ -152,17 +127,12 @@ impl Lines {
                 return Ok(Some(line));
             }
             if self.buffer.len() > self.largest {
-                return Err(ApiError::Nonsense(format!(
-                    "a watch line is longer than {} bytes",
-                    self.largest
-                )));
+                return Err(ApiError::Nonsense(format!("a watch line is longer than {} bytes", self.largest)));
             }
             match self.body.frame().await {
                 None if self.buffer.iter().all(u8::is_ascii_whitespace) => return Ok(None),
                 None => {
-                    return Err(ApiError::Unreachable(
-                        "the watch ended in the middle of a line".to_owned(),
-                    ));
+                    return Err(ApiError::Unreachable("the watch ended in the middle of a line".to_owned()));
                 }
                 Some(Err(error)) => return Err(broken(&error)),
                 Some(Ok(frame)) => {
@@ -184,10 +154,7 @@ mod tests {
     #[test]
     fn headers_that_count() {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            DATE,
-            HeaderValue::from_static("Tue, 24 Nov 2026 02:15:08 GMT"),
-        );
+        headers.insert(DATE, HeaderValue::from_static("Tue, 24 Nov 2026 02:15:08 GMT"));
         assert_eq!(date(&headers), Some(Time::from_unix(1_795_486_508).0));
         for (text, want) in [
             ("5", Some(5)),
@@ -197,11 +164,7 @@ mod tests {
             ("Tue, 24 Nov 2026 02:15:08 GMT", None),
         ] {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
-            assert_eq!(
-                retry_after(&headers),
-                want.map(Duration::from_secs),
-                "{text}"
-            );
+            assert_eq!(retry_after(&headers), want.map(Duration::from_secs), "{text}");
         }
         headers.insert(DATE, HeaderValue::from_static("today"));
         assert_eq!(date(&headers), None);

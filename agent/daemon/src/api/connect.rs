@@ -64,9 +64,7 @@ impl Bearer {
         let read = |path: &std::path::Path| {
             std::fs::read_to_string(path)
                 .map(Secret::new)
-                .map_err(|error| {
-                    ApiError::Credential(format!("{} cannot be read: {error}", path.display()))
-                })
+                .map_err(|error| ApiError::Credential(format!("{} cannot be read: {error}", path.display())))
         };
         let material = |material: &Material| match material {
             Material::Inline(pem) => Ok(pem.clone()),
@@ -74,9 +72,7 @@ impl Bearer {
         };
         match credential {
             Credential::Token(token) => Ok(Self::Token(token.clone())),
-            Credential::TokenFile(path) => Ok(Self::Token(Secret::new(
-                read(path)?.expose().trim().to_owned(),
-            ))),
+            Credential::TokenFile(path) => Ok(Self::Token(Secret::new(read(path)?.expose().trim().to_owned()))),
             Credential::Certificate { certificate, key } => {
                 Self::from_pem(material(certificate)?.expose(), material(key)?.expose())
             }
@@ -90,34 +86,19 @@ impl Endpoint {
     /// # Errors
     /// [`ApiError::Credential`]: a host that is none, or a CA that rustls does not take.
     pub fn new(bootstrap: &Bootstrap, ca: &str) -> Result<Self, ApiError> {
-        let host = bootstrap
-            .tls_server_name
-            .as_ref()
-            .unwrap_or(&bootstrap.server.host);
-        let name = ServerName::try_from(host.clone()).map_err(|_| {
-            ApiError::Credential(format!("{host:?} is neither a DNS name nor an IP address"))
-        })?;
+        let host = bootstrap.tls_server_name.as_ref().unwrap_or(&bootstrap.server.host);
+        let name = ServerName::try_from(host.clone())
+            .map_err(|_| ApiError::Credential(format!("{host:?} is neither a DNS name nor an IP address")))?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            certificate
-                .ok()
-                .and_then(|certificate| roots.add(certificate).ok())
-                .ok_or_else(|| {
-                    ApiError::Credential(
-                        "the cluster CA has a certificate that cannot be read".to_owned(),
-                    )
-                })?;
+            certificate.ok().and_then(|certificate| roots.add(certificate).ok()).ok_or_else(|| {
+                ApiError::Credential("the cluster CA has a certificate that cannot be read".to_owned())
+            })?;
         }
         if roots.is_empty() {
-            return Err(ApiError::Credential(
-                "the cluster CA holds no certificate".to_owned(),
-            ));
+            return Err(ApiError::Credential("the cluster CA holds no certificate".to_owned()));
         }
-        Ok(Self {
-            server: bootstrap.server.clone(),
-            name,
-            roots: Arc::new(roots),
-        })
+        Ok(Self { server: bootstrap.server.clone(), name, roots: Arc::new(roots) })
     }
 
     /// The PEM of the kubeconfig's CA.
@@ -128,10 +109,7 @@ impl Endpoint {
         match ca {
             Ca::Inline(pem) => Ok(pem.clone()),
             Ca::File(path) => std::fs::read_to_string(path).map_err(|error| {
-                ApiError::Credential(format!(
-                    "the cluster CA {} cannot be read: {error}",
-                    path.display()
-                ))
+                ApiError::Credential(format!("the cluster CA {} cannot be read: {error}", path.display()))
             }),
         }
     }
@@ -159,17 +137,16 @@ impl Endpoint {
             }
         };
         let connector = TlsConnector::from(Arc::new(config));
-        let stream =
-            match timeout(CONNECT_WITHIN, connector.connect(self.name.clone(), stream)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return Err(refused(&authority, &error)),
-                Err(_) => {
-                    return Err(ApiError::Unreachable(format!(
-                        "{authority}: no TLS handshake within {} s",
-                        CONNECT_WITHIN.as_secs()
-                    )));
-                }
-            };
+        let stream = match timeout(CONNECT_WITHIN, connector.connect(self.name.clone(), stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(refused(&authority, &error)),
+            Err(_) => {
+                return Err(ApiError::Unreachable(format!(
+                    "{authority}: no TLS handshake within {} s",
+                    CONNECT_WITHIN.as_secs()
+                )));
+            }
+        };
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(TokioIo::new(stream))
@@ -181,20 +158,10 @@ impl Endpoint {
         });
         let host = HeaderValue::from_str(&authority)
             .map_err(|_| ApiError::Credential(format!("{authority:?} is not a host")))?;
-        Ok(Client {
-            sender,
-            host,
-            prefix: self.server.prefix.clone(),
-            authorization,
-            io,
-        })
+        Ok(Client { sender, host, prefix: self.server.prefix.clone(), authorization, io })
     }
 
-    fn tls(
-        &self,
-        bearer: Bearer,
-        now: SystemTime,
-    ) -> Result<(ClientConfig, Option<HeaderValue>), ApiError> {
+    fn tls(&self, bearer: Bearer, now: SystemTime) -> Result<(ClientConfig, Option<HeaderValue>), ApiError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_details(provider, Arc::new(At(now)))
             .with_safe_default_protocol_versions()
@@ -202,18 +169,14 @@ impl Endpoint {
             .with_root_certificates(Arc::clone(&self.roots));
         let (mut config, authorization) = match bearer {
             Bearer::Certificate(chain, key) => (
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    ApiError::Credential(format!("the client certificate cannot be used: {error}"))
-                })?,
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| ApiError::Credential(format!("the client certificate cannot be used: {error}")))?,
                 None,
             ),
             Bearer::Token(token) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|_| {
-                        ApiError::Credential(
-                            "the token has characters that no token has".to_owned(),
-                        )
-                    })?;
+                    .map_err(|_| ApiError::Credential("the token has characters that no token has".to_owned()))?;
                 // hyper then keeps it out of its own Debug.
                 value.set_sensitive(true);
                 (builder.with_no_client_auth(), Some(value))
@@ -231,17 +194,12 @@ struct At(SystemTime);
 
 impl TimeProvider for At {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .ok()
-            .map(UnixTime::since_unix_epoch)
+        self.0.duration_since(SystemTime::UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }
 }
 
 fn refused(authority: &str, error: &std::io::Error) -> ApiError {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::Expired
@@ -249,9 +207,7 @@ fn refused(authority: &str, error: &std::io::Error) -> ApiError {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
         )) => ApiError::OutOfTime(format!("{authority}: {error}")),
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            ApiError::Untrusted(format!("{authority}: {error}"))
-        }
+        Some(rustls::Error::InvalidCertificate(_)) => ApiError::Untrusted(format!("{authority}: {error}")),
         _ => ApiError::Unreachable(format!("{authority}: {error}")),
     }
 }

@@ -15,14 +15,8 @@ use super::{Answer, ApiError, Client};
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn submit(
-    client: &mut Client,
-    name: &str,
-    request: &str,
-) -> Result<Result<Object, Outcome>, ApiError> {
-    let answer = client
-        .call(Method::POST, PATH, Some(&csr::object(name, request)))
-        .await?;
+pub async fn submit(client: &mut Client, name: &str, request: &str) -> Result<Result<Object, Outcome>, ApiError> {
+    let answer = client.call(Method::POST, PATH, Some(&csr::object(name, request))).await?;
     let object: Object = match answer.status {
         201 => answer.json()?,
         409 => match get(client, name).await? {
@@ -34,9 +28,7 @@ pub async fn submit(
     if !object.asks_the_same(request) {
         return Ok(Err(Outcome::Unproved(eyewall_core::status::Reason::new(
             "request-of-another",
-            format!(
-                "there is a request {name} on the API server that is not ours; a new key is made"
-            ),
+            format!("there is a request {name} on the API server that is not ours; a new key is made"),
         ))));
     }
     Ok(Ok(object))
@@ -44,15 +36,11 @@ pub async fn submit(
 
 /// Reads the object. `Err` is how the attempt ended.
 async fn get(client: &mut Client, name: &str) -> Result<Result<Object, Outcome>, ApiError> {
-    let answer = client
-        .call(Method::GET, &format!("{PATH}/{name}"), None)
-        .await?;
+    let answer = client.call(Method::GET, &format!("{PATH}/{name}"), None).await?;
     Ok(match answer.status {
         200 => Ok(answer.json()?),
         // Collected between CREATE and GET: the next attempt creates it.
-        404 => Err(Outcome::ServerError(
-            "the request vanished between two calls".to_owned(),
-        )),
+        404 => Err(Outcome::ServerError("the request vanished between two calls".to_owned())),
         _ => Err(outcome(&answer)),
     })
 }
@@ -79,13 +67,10 @@ enum News {
 }
 
 fn news(line: &[u8]) -> Result<News, ApiError> {
-    let nonsense =
-        |error: serde_json::Error| ApiError::Nonsense(format!("a watch line is not one ({error})"));
+    let nonsense = |error: serde_json::Error| ApiError::Nonsense(format!("a watch line is not one ({error})"));
     let line: Line<'_> = serde_json::from_slice(line).map_err(nonsense)?;
     Ok(match line.kind {
-        "ADDED" | "MODIFIED" => {
-            News::Object(serde_json::from_str(line.object.get()).map_err(nonsense)?)
-        }
+        "ADDED" | "MODIFIED" => News::Object(serde_json::from_str(line.object.get()).map_err(nonsense)?),
         "DELETED" => News::Deleted,
         "ERROR" => News::Error,
         _ => News::Nothing,
@@ -97,11 +82,7 @@ fn news(line: &[u8]) -> Result<News, ApiError> {
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn wait(
-    client: &mut Client,
-    mut object: Object,
-    within: Duration,
-) -> Result<Verdict, ApiError> {
+pub async fn wait(client: &mut Client, mut object: Object, within: Duration) -> Result<Verdict, ApiError> {
     let deadline = Instant::now() + within;
     loop {
         let verdict = object.verdict();
@@ -168,42 +149,20 @@ mod tests {
     fn error_and_bookmark_lines_are_not_objects() {
         // The lines of the recordings "watch: resourceVersion too old" and "bookmarks asked".
         for (name, line, want) in [
-            (
-                "error",
-                r#"{"type":"ERROR","object":{"kind":"Status","reason":"Expired","code":410}}"#,
-                "Error",
-            ),
+            ("error", r#"{"type":"ERROR","object":{"kind":"Status","reason":"Expired","code":410}}"#, "Error"),
             (
                 "bookmark",
                 r#"{"type":"BOOKMARK","object":{"kind":"CertificateSigningRequest","metadata":{"resourceVersion":"9"}}}"#,
                 "Nothing",
             ),
-            (
-                "deleted",
-                r#"{"type":"DELETED","object":{"metadata":{"name":"x"}}}"#,
-                "Deleted",
-            ),
-            (
-                "added",
-                r#"{"type":"ADDED","object":{"metadata":{"name":"x","resourceVersion":"9"}}}"#,
-                "Object",
-            ),
-            (
-                "of another day",
-                r#"{"type":"SOMETHING","object":{}}"#,
-                "Nothing",
-            ),
+            ("deleted", r#"{"type":"DELETED","object":{"metadata":{"name":"x"}}}"#, "Deleted"),
+            ("added", r#"{"type":"ADDED","object":{"metadata":{"name":"x","resourceVersion":"9"}}}"#, "Object"),
+            ("of another day", r#"{"type":"SOMETHING","object":{}}"#, "Nothing"),
         ] {
             let got = format!("{:?}", news(line.as_bytes()).expect(name));
             assert!(got.starts_with(want), "{name}: {got}");
         }
-        for line in [
-            "",
-            "{",
-            "[]",
-            r#"{"type":"ADDED"}"#,
-            r#"{"type":"ADDED","object":{"metadata":3}}"#,
-        ] {
+        for line in ["", "{", "[]", r#"{"type":"ADDED"}"#, r#"{"type":"ADDED","object":{"metadata":3}}"#] {
             assert!(news(line.as_bytes()).is_err(), "{line}");
         }
     }

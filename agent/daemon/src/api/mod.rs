@@ -92,9 +92,7 @@ impl Client {
         if response.status() == hyper::StatusCode::OK {
             Ok(Ok(Lines::new(response.into_body(), LARGEST_BODY)))
         } else {
-            Ok(Err(
-                Answer::read(response, LARGEST_BODY, ANSWER_WITHIN).await?
-            ))
+            Ok(Err(Answer::read(response, LARGEST_BODY, ANSWER_WITHIN).await?))
         }
     }
 
@@ -120,9 +118,9 @@ impl Client {
                 Bytes::from(value.to_string())
             }
         };
-        let request = request.body(Full::new(bytes)).map_err(|error| {
-            ApiError::Nonsense(format!("the request cannot be written: {error}"))
-        })?;
+        let request = request
+            .body(Full::new(bytes))
+            .map_err(|error| ApiError::Nonsense(format!("the request cannot be written: {error}")))?;
         let exchange = async {
             self.sender.ready().await?;
             self.sender.send_request(request).await
@@ -130,10 +128,7 @@ impl Client {
         match timeout(ANSWER_WITHIN, exchange).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(broken(&error)),
-            Err(_) => Err(ApiError::Unreachable(format!(
-                "no answer within {} s",
-                ANSWER_WITHIN.as_secs()
-            ))),
+            Err(_) => Err(ApiError::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
         }
     }
 }

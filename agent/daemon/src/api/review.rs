@@ -41,17 +41,8 @@ pub async fn who_am_i(client: &mut Client) -> Result<Result<Review, Answer>, Api
     if answer.status != 201 {
         return Ok(Err(answer));
     }
-    let UserInfo {
-        username,
-        groups,
-        mut extra,
-    } = answer.json::<Reply>()?.status.user_info;
-    let credential_id = extra
-        .remove("authentication.kubernetes.io/credential-id")
-        .and_then(|ids| ids.into_iter().next());
-    Ok(Ok(Review {
-        username,
-        groups,
-        credential_id,
-    }))
+    let UserInfo { username, groups, mut extra } = answer.json::<Reply>()?.status.user_info;
+    let credential_id =
+        extra.remove("authentication.kubernetes.io/credential-id").and_then(|ids| ids.into_iter().next());
+    Ok(Ok(Review { username, groups, credential_id }))
 }

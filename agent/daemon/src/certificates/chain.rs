@@ -26,20 +26,11 @@ pub fn new_request(node: &NodeName) -> Result<NewRequest, String> {
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, NODES);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, node.common_name());
-    let request = params
-        .serialize_request(&key)
-        .and_then(|request| request.pem())
-        .map_err(|error| error.to_string())?;
-    Ok(NewRequest {
-        key: Secret::new(key.serialize_pem()),
-        request,
-    })
+    params.distinguished_name.push(DnType::OrganizationName, NODES);
+    params.distinguished_name.push(DnType::CommonName, node.common_name());
+    let request =
+        params.serialize_request(&key).and_then(|request| request.pem()).map_err(|error| error.to_string())?;
+    Ok(NewRequest { key: Secret::new(key.serialize_pem()), request })
 }
 
 /// What a request on disk says: the DER of its public key and the CN it asks for. `None`: it is not a request, or the key
@@ -47,9 +38,7 @@ pub fn new_request(node: &NodeName) -> Result<NewRequest, String> {
 pub fn request_facts(key: &Secret, request: &str) -> Option<(Vec<u8>, String)> {
     let key = KeyPair::from_pem(key.expose()).ok()?;
     let public_key = key.subject_public_key_info();
-    let pem = x509_parser::pem::Pem::iter_from_buffer(request.as_bytes())
-        .next()?
-        .ok()?;
+    let pem = x509_parser::pem::Pem::iter_from_buffer(request.as_bytes()).next()?.ok()?;
     let (_, parsed) =
         <x509_parser::certification_request::X509CertificationRequest<'_> as x509_parser::prelude::FromDer<_>>::from_der(
             &pem.contents,
@@ -59,13 +48,7 @@ pub fn request_facts(key: &Secret, request: &str) -> Option<(Vec<u8>, String)> {
     if info.subject_pki.raw != public_key {
         return None;
     }
-    let name = info
-        .subject
-        .iter_common_name()
-        .next()?
-        .as_str()
-        .ok()?
-        .to_owned();
+    let name = info.subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     Some((public_key, name))
 }
 
@@ -84,22 +67,13 @@ pub fn key_matches(key: &Secret, public_key: &[u8]) -> bool {
 /// # Errors
 /// The verifier's words.
 pub fn verify(chain: &[Vec<u8>], authorities: &str, not_after: Time) -> Result<(), String> {
-    let authorities: Vec<CertificateDer<'_>> =
-        CertificateDer::pem_slice_iter(authorities.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| "the CA cannot be read".to_owned())?;
-    let anchors: Vec<_> = authorities
-        .iter()
-        .filter_map(|authority| anchor_from_trusted_cert(authority).ok())
-        .collect();
-    let chain: Vec<CertificateDer<'_>> = chain
-        .iter()
-        .map(|der| CertificateDer::from(der.as_slice()))
-        .collect();
+    let authorities: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(authorities.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| "the CA cannot be read".to_owned())?;
+    let anchors: Vec<_> = authorities.iter().filter_map(|authority| anchor_from_trusted_cert(authority).ok()).collect();
+    let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
-    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        not_after.unix().saturating_sub(1),
-    ));
+    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(not_after.unix().saturating_sub(1)));
     EndEntityCert::try_from(leaf)
         .and_then(|leaf| {
             leaf.verify_for_usage(
@@ -131,14 +105,8 @@ mod tests {
         assert!(key_matches(&new.key, &public_key));
         let other = new_request(&node).unwrap();
         assert!(!key_matches(&other.key, &public_key), "another key");
-        assert!(
-            request_facts(&other.key, &new.request).is_none(),
-            "a key of another request"
-        );
-        assert!(
-            request_facts(&Secret::new("x".to_owned()), &new.request).is_none(),
-            "no key"
-        );
+        assert!(request_facts(&other.key, &new.request).is_none(), "a key of another request");
+        assert!(request_facts(&Secret::new("x".to_owned()), &new.request).is_none(), "no key");
         assert!(request_facts(&new.key, "x").is_none(), "no request");
     }
 
@@ -147,11 +115,7 @@ mod tests {
         // SEC1, as `openssl ecparam -name prime256v1 -genkey` and the kubelet write it; made for this test.
         let pem = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY/PuoAoGCCqGSM49\nAwEHoUQDQgAEPR3tU2Fta9ktY+6P9G0cWO+0kETA6SFs38GecTyudlHz6xvCdz8q\nEKTcWGekdmdDPsHloRNtsiCa697B2O9IFA==\n-----END EC PRIVATE KEY-----\n";
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
-        let public = rustls::crypto::ring::sign::any_supported_type(&key)
-            .unwrap()
-            .public_key()
-            .unwrap()
-            .to_vec();
+        let public = rustls::crypto::ring::sign::any_supported_type(&key).unwrap().public_key().unwrap().to_vec();
         assert!(key_matches(&Secret::new(pem.to_owned()), &public));
         assert!(!key_matches(&Secret::new(pem.to_owned()), &public[1..]));
     }

@@ -16,9 +16,7 @@ use eyewall_core::backoff::Backoff;
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubeconfig::{self, Bootstrap};
-use eyewall_core::rotation::{
-    self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step,
-};
+use eyewall_core::rotation::{self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step};
 use eyewall_core::status::{CertificatesStatus, Reason};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
@@ -29,8 +27,8 @@ use crate::hints::Hints;
 use crate::socket::RenewRequest;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
-pub use observe::read_bootstrap;
 use observe::World;
+pub use observe::read_bootstrap;
 use publish::Publisher;
 
 /// After a write of our own failed while nothing is being asked for.
@@ -81,13 +79,7 @@ impl Memory {
             Some(last) if last.outcome.kind() == outcome.kind() => last.streak.saturating_add(1),
             _ => 1,
         };
-        self.last = Some(Attempt {
-            at: Time(now),
-            outcome,
-            identity,
-            streak,
-            draw,
-        });
+        self.last = Some(Attempt { at: Time(now), outcome, identity, streak, draw });
     }
 }
 
@@ -104,16 +96,10 @@ pub async fn run(deps: Deps) {
     let wake = Arc::new(Notify::new());
     let (mut hints, fault) = Hints::new(Arc::clone(&wake));
     if let Some(fault) = fault {
-        tracing::warn!(
-            "no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once"
-        );
+        tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
     }
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
-    let mut task = Task {
-        deps,
-        memory: Memory::default(),
-        publisher,
-    };
+    let mut task = Task { deps, memory: Memory::default(), publisher };
     loop {
         task.deps.heartbeat.touch();
         let config = Arc::clone(&task.deps.config.borrow_and_update());
@@ -140,24 +126,10 @@ impl Task {
         let world = observe::look(config, &store, &(self.deps.hostname)());
         self.notice(&world);
         let owned = config.certificates.owner == Owner::Eyewall;
-        let fault = if owned {
-            prepare(&store, &world, &self.deps.events).err()
-        } else {
-            None
-        };
-        let policy = Policy {
-            owner: config.certificates.owner,
-            renew_at: config.certificates.renew_at,
-        };
+        let fault = if owned { prepare(&store, &world, &self.deps.events).err() } else { None };
+        let policy = Policy { owner: config.certificates.owner, renew_at: config.certificates.renew_at };
         let decision = rotation::decide(now, &self.seen(&world), &policy);
-        self.publisher.publish(
-            now,
-            &policy,
-            &world,
-            &self.memory,
-            &decision,
-            fault.as_ref(),
-        );
+        self.publisher.publish(now, &policy, &world, &self.memory, &decision, fault.as_ref());
         let done = match decision.step {
             Step::Idle { until } => match fault {
                 None => return Next::Wait(until),
@@ -222,44 +194,23 @@ impl Task {
 
     fn quarantine(&self, store: &Store, world: &World, reason: &Reason) -> Result<(), Reason> {
         let now = (self.deps.clock)();
-        let ca = world
-            .bootstrap
-            .as_ref()
-            .ok()
-            .map(|joined| joined.ca.as_str());
-        let common_name = world
-            .node
-            .as_ref()
-            .map(eyewall_core::hostname::NodeName::common_name);
+        let ca = world.bootstrap.as_ref().ok().map(|joined| joined.ca.as_str());
+        let common_name = world.node.as_ref().map(eyewall_core::hostname::NodeName::common_name);
         let (moved_to, replacement) = store
             .quarantine(now, |text| {
-                common_name
-                    .as_ref()
-                    .is_ok_and(|common_name| observe::is_fallback(text, common_name, ca, now))
+                common_name.as_ref().is_ok_and(|common_name| observe::is_fallback(text, common_name, ca, now))
             })
             .map_err(|fault| fault.reason())?;
         let stands = replacement.map_or_else(
             || "an empty placeholder stands in its place".to_owned(),
             |file| format!("{} stands in its place", file.display()),
         );
-        let file = world
-            .file
-            .as_ref()
-            .unwrap_or(&moved_to)
-            .display()
-            .to_string();
+        let file = world.file.as_ref().unwrap_or(&moved_to).display().to_string();
         let moved_to = moved_to.display().to_string();
         self.deps.events.emit(
             &event::CERTIFICATE_QUARANTINED,
-            format!(
-                "{}; it was moved to {moved_to}, and {stands}",
-                reason.message
-            ),
-            &[
-                ("file", &file),
-                ("moved_to", &moved_to),
-                ("kind", &reason.kind),
-            ],
+            format!("{}; it was moved to {moved_to}, and {stands}", reason.message),
+            &[("file", &file), ("moved_to", &moved_to), ("kind", &reason.kind)],
         );
         Ok(())
     }
@@ -268,20 +219,13 @@ impl Task {
     async fn check_clock(&mut self, world: &World) {
         let synchronised = std::path::Path::new(SYNCHRONISED).exists().then_some(true);
         if synchronised == Some(true) {
-            self.memory.clock = Some(rotation::clock::judge(
-                (self.deps.clock)(),
-                synchronised,
-                None,
-            ));
+            self.memory.clock = Some(rotation::clock::judge((self.deps.clock)(), synchronised, None));
             return;
         }
         let Ok(joined) = &world.bootstrap else { return };
         // Any answer has a date, a refusal too; and the connection is used again for the request.
         let date = match self.connection(joined, Identity::Bootstrap, None).await {
-            Ok(client) => client
-                .call(hyper::Method::GET, "/version", None)
-                .await
-                .map(|answer| answer.date),
+            Ok(client) => client.call(hyper::Method::GET, "/version", None).await.map(|answer| answer.date),
             Err(error) => Err(error),
         };
         let now = (self.deps.clock)();
@@ -290,8 +234,7 @@ impl Task {
             Err(error) => {
                 self.memory.client = None;
                 let draw = (self.deps.draw)();
-                self.memory
-                    .ended(now, obtain::outcome(error), Identity::Bootstrap, draw);
+                self.memory.ended(now, obtain::outcome(error), Identity::Bootstrap, draw);
             }
         }
     }
@@ -302,7 +245,8 @@ impl Task {
         identity: Identity,
         pem: Option<&str>,
     ) -> Result<&mut Client, crate::api::ApiError> {
-        let reusable = matches!(&self.memory.client, Some((as_whom, client)) if *as_whom == identity && client.is_usable());
+        let reusable =
+            matches!(&self.memory.client, Some((as_whom, client)) if *as_whom == identity && client.is_usable());
         if !reusable {
             self.memory.client = None;
         }
@@ -316,8 +260,7 @@ impl Task {
     }
 
     async fn ask(&mut self, store: &Store, policy: &Policy, world: &World, identity: Identity) {
-        let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request)
-        else {
+        let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request) else {
             return;
         };
         let pem = world.pem.as_ref().map(eyewall_core::secret::Secret::expose);
@@ -325,22 +268,13 @@ impl Task {
             Err(error) => obtain::outcome(error).into(),
             Ok(_) => {
                 let clock = self.deps.clock;
-                let on = obtain::Attempt {
-                    node,
-                    joined,
-                    open,
-                    store,
-                };
-                let Self {
-                    memory, publisher, ..
-                } = self;
+                let on = obtain::Attempt { node, joined, open, store };
+                let Self { memory, publisher, .. } = self;
                 // Lent to the attempt and given back: the report of progress needs the rest of the memory.
                 let Some((_, mut client)) = memory.client.take() else {
                     return;
                 };
-                let mut told = |progress| {
-                    publisher.progress(clock(), policy, world, memory, identity, progress)
-                };
+                let mut told = |progress| publisher.progress(clock(), policy, world, memory, identity, progress);
                 let ended = obtain::attempt(&mut client, &on, clock, &mut told).await;
                 memory.client = Some((identity, client));
                 ended
@@ -369,9 +303,7 @@ impl Task {
 
     /// Waits until `until` by the wall clock, or for a hint.
     async fn rest(&mut self, wake: &Notify, until: SystemTime) {
-        let span = until
-            .duration_since((self.deps.clock)())
-            .unwrap_or_default();
+        let span = until.duration_since((self.deps.clock)()).unwrap_or_default();
         // The wall clock may be set while we sleep, and the sleep does not notice: never long.
         let span = span.clamp(Duration::from_millis(10), rotation::LOOK_AGAIN);
         tokio::select! {
@@ -398,13 +330,7 @@ fn prepare(store: &Store, world: &World, events: &Events) -> Result<(), Reason> 
     let Ok(joined) = &world.bootstrap else {
         return Ok(());
     };
-    if matches!(
-        &world.current,
-        Current::Usable {
-            anchor: Anchor::Installed,
-            ..
-        }
-    ) {
+    if matches!(&world.current, Current::Usable { anchor: Anchor::Installed, .. }) {
         return Ok(());
     }
     store.ensure_authority(&joined.ca).map_err(told)?;
@@ -423,9 +349,7 @@ fn prepare(store: &Store, world: &World, events: &Events) -> Result<(), Reason> 
 /// Makes a key and request and puts both on disk, before anything is sent.
 fn new_request(store: &Store, world: &World) -> Result<(), Reason> {
     let Ok(node) = &world.node else { return Ok(()) };
-    let new = chain::new_request(node)
-        .map_err(|why| Reason::new("key-not-made", format!("no key could be made: {why}")))?;
-    store
-        .write_request(&new.key, &new.request)
-        .map_err(|fault| fault.reason())
+    let new =
+        chain::new_request(node).map_err(|why| Reason::new("key-not-made", format!("no key could be made: {why}")))?;
+    store.write_request(&new.key, &new.request).map_err(|fault| fault.reason())
 }

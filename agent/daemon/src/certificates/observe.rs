@@ -71,11 +71,7 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
     let (current, pem, file) = match store.read_current() {
         Found::Missing => (Current::Nothing, None, None),
         Found::Unreadable(reason) => (Current::Unreadable(reason), None, None),
-        Found::Text {
-            text,
-            written_at,
-            file,
-        } => {
+        Found::Text { text, written_at, file } => {
             let current = judge(text.expose(), written_at, &authorities);
             (current, Some(text), Some(file))
         }
@@ -84,30 +80,17 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
         let open = store.read_request()?;
         let (public_key, common_name) = chain::request_facts(&open.key, &open.request)?;
         Some(Open {
-            seen: Request {
-                name: csr::name(node, &public_key),
-                common_name,
-                public_key,
-                since: open.since,
-            },
+            seen: Request { name: csr::name(node, &public_key), common_name, public_key, since: open.since },
             key: open.key,
             request: open.request,
         })
     });
-    World {
-        node,
-        bootstrap,
-        current,
-        pem,
-        file,
-        request,
-    }
+    World { node, bootstrap, current, pem, file, request }
 }
 
 /// Reads the bootstrap kubeconfig and the CA it names.
 pub fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
-    let told =
-        |fault: KubeconfigFault| Reason::new(fault.kind(), format!("{fault} ({})", path.display()));
+    let told = |fault: KubeconfigFault| Reason::new(fault.kind(), format!("{fault} ({})", path.display()));
     let bytes = match std::fs::metadata(path).and_then(|meta| {
         if meta.len() > 1024 * 1024 {
             // Read on would be read into memory; the parser's own limit names the fault.
@@ -122,34 +105,23 @@ pub fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
             return Err(Reason::new(fault.kind(), fault.to_string()));
         }
         Err(error) => {
-            let fault = KubeconfigFault::Unreadable {
-                path: path.to_owned(),
-                why: error.to_string(),
-            };
+            let fault = KubeconfigFault::Unreadable { path: path.to_owned(), why: error.to_string() };
             return Err(Reason::new(fault.kind(), fault.to_string()));
         }
     };
     let text = String::from_utf8(bytes).map_err(|_| told(KubeconfigFault::NotText))?;
     let text = Secret::new(text);
-    let bootstrap = kubeconfig::parse(text.expose())
-        .map_err(told)?
-        .relative_to(path.parent().unwrap_or(Path::new("/")));
-    let ca = Endpoint::ca_pem(&bootstrap.ca)
-        .map_err(|error| Reason::new("cluster-ca-unreadable", error.to_string()))?;
+    let bootstrap =
+        kubeconfig::parse(text.expose()).map_err(told)?.relative_to(path.parent().unwrap_or(Path::new("/")));
+    let ca =
+        Endpoint::ca_pem(&bootstrap.ca).map_err(|error| Reason::new("cluster-ca-unreadable", error.to_string()))?;
     let authority = authority(&ca).ok_or_else(|| {
         Reason::new(
             "cluster-ca-invalid",
-            format!(
-                "the cluster CA of {} holds no certificate that can be read",
-                path.display()
-            ),
+            format!("the cluster CA of {} holds no certificate that can be read", path.display()),
         )
     })?;
-    Ok(Joined {
-        bootstrap,
-        ca,
-        authority,
-    })
+    Ok(Joined { bootstrap, ca, authority })
 }
 
 fn authority(pem: &str) -> Option<AuthorityView> {
@@ -160,10 +132,7 @@ fn authority(pem: &str) -> Option<AuthorityView> {
     }
     // A bundle of old and new CA lives as long as its longest-lived member.
     let longest = views.into_iter().max_by_key(|view| view.not_after)?;
-    Some(AuthorityView {
-        subject: longest.subject,
-        not_after: longest.not_after,
-    })
+    Some(AuthorityView { subject: longest.subject, not_after: longest.not_after })
 }
 
 struct Authorities<'a> {
@@ -177,10 +146,7 @@ fn judge(text: &str, written_at: SystemTime, authorities: &Authorities<'_>) -> C
         return Current::Nothing;
     }
     let corrupt = |why: String| {
-        Current::Unusable(Reason::new(
-            "certificate-corrupt",
-            format!("the PEM in force cannot be used: {why}"),
-        ))
+        Current::Unusable(Reason::new("certificate-corrupt", format!("the PEM in force cannot be used: {why}")))
     };
     let foreign = |why: String| {
         Current::Unusable(Reason::new(
@@ -192,11 +158,7 @@ fn judge(text: &str, written_at: SystemTime, authorities: &Authorities<'_>) -> C
         Ok(pair) => pair,
         Err(fault) => return corrupt(fault.to_string()),
     };
-    let Some(leaf) = pair
-        .chain
-        .first()
-        .and_then(|der| CertView::from_der(der).ok())
-    else {
+    let Some(leaf) = pair.chain.first().and_then(|der| CertView::from_der(der).ok()) else {
         return corrupt("its certificate cannot be parsed".to_owned());
     };
     if !chain::key_matches(&pair.key, &leaf.public_key) {
@@ -217,23 +179,14 @@ fn judge(text: &str, written_at: SystemTime, authorities: &Authorities<'_>) -> C
             return foreign(format!("it does not chain to the cluster CA: {why}"));
         }
     };
-    Current::Usable {
-        leaf: Box::new(leaf),
-        installed_at: written_at.into(),
-        anchor,
-    }
+    Current::Usable { leaf: Box::new(leaf), installed_at: written_at.into(), anchor }
 }
 
 /// Whether an older PEM could take the place of a corrupt one: whole, of this node, of this CA, and in its life.
 pub fn is_fallback(text: &str, common_name: &str, ca: Option<&str>, now: SystemTime) -> bool {
-    let authorities = Authorities {
-        bootstrap: ca,
-        installed: None,
-    };
+    let authorities = Authorities { bootstrap: ca, installed: None };
     match judge(text, now, &authorities) {
-        Current::Usable { leaf, .. } => {
-            leaf.is_identity_of(common_name) && leaf.not_after > Time(now)
-        }
+        Current::Usable { leaf, .. } => leaf.is_identity_of(common_name) && leaf.not_after > Time(now),
         Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => false,
     }
 }

@@ -44,10 +44,7 @@ pub struct Ended {
 
 impl From<Outcome> for Ended {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            installed: None,
-        }
+        Self { outcome, installed: None }
     }
 }
 
@@ -88,8 +85,7 @@ async fn run(
     clock: fn() -> SystemTime,
     told: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Ended, ApiError> {
-    let encoded =
-        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &on.open.request);
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &on.open.request);
     let object = match csr::submit(client, &on.open.seen.name, &encoded).await? {
         Ok(object) => object,
         Err(outcome) => return Ok(outcome.into()),
@@ -110,27 +106,16 @@ async fn run(
     prove_and_install(on, &chain_pem, clock).await
 }
 
-async fn prove_and_install(
-    on: &Attempt<'_>,
-    chain_pem: &str,
-    clock: fn() -> SystemTime,
-) -> Result<Ended, ApiError> {
-    let unproved =
-        |kind: &str, message: String| Ended::from(Outcome::Unproved(Reason::new(kind, message)));
+async fn prove_and_install(on: &Attempt<'_>, chain_pem: &str, clock: fn() -> SystemTime) -> Result<Ended, ApiError> {
+    let unproved = |kind: &str, message: String| Ended::from(Outcome::Unproved(Reason::new(kind, message)));
     let chain = match cert::certificates(chain_pem) {
         Ok(chain) => chain,
         Err(fault) => {
-            return Ok(unproved(
-                "certificate-unreadable",
-                format!("what was issued is no certificate: {fault}"),
-            ));
+            return Ok(unproved("certificate-unreadable", format!("what was issued is no certificate: {fault}")));
         }
     };
     let Some(leaf) = chain.first().and_then(|der| CertView::from_der(der).ok()) else {
-        return Ok(unproved(
-            "certificate-unreadable",
-            "what was issued cannot be parsed".to_owned(),
-        ));
+        return Ok(unproved("certificate-unreadable", "what was issued cannot be parsed".to_owned()));
     };
     let common_name = on.node.common_name();
     let mut candidate = Candidate {
@@ -167,10 +152,7 @@ async fn prove_and_install(
         .ensure_authority(&on.joined.ca)
         .and_then(|_| on.store.install(&proven, chain_pem, &on.open.key, clock()));
     Ok(match installed {
-        Ok(_) => Ended {
-            outcome: Outcome::Installed,
-            installed: Some(Box::new(proven.leaf().clone())),
-        },
+        Ok(_) => Ended { outcome: Outcome::Installed, installed: Some(Box::new(proven.leaf().clone())) },
         Err(fault) => Outcome::Disk(fault.reason()).into(),
     })
 }

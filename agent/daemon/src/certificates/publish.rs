@@ -6,8 +6,7 @@ use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
 use eyewall_core::rotation::{Current, Decision, Identity, Policy, schedule};
 use eyewall_core::status::{
-    CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason,
-    RequestView,
+    CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason, RequestView,
 };
 use eyewall_core::time::Time;
 use tokio::sync::watch;
@@ -116,10 +115,8 @@ impl Publisher {
             && status.state != State::ExpiredRecovering
         {
             status.state = State::PendingApproval;
-            status.reason = Reason::new(
-                "request-sent",
-                "the request is on the API server and waits for approval and signature",
-            );
+            status.reason =
+                Reason::new("request-sent", "the request is on the API server and waits for approval and signature");
             status.since = self.since(State::PendingApproval, Time(now));
         }
         "it is watched until it is issued".clone_into(&mut status.next);
@@ -133,21 +130,14 @@ impl Publisher {
         let Some(leaf) = &ended.installed else {
             self.failures_total += u64::from(!matches!(
                 ended.outcome,
-                eyewall_core::rotation::Outcome::Pending
-                    | eyewall_core::rotation::Outcome::NotSigned
+                eyewall_core::rotation::Outcome::Pending | eyewall_core::rotation::Outcome::NotSigned
             ));
             return;
         };
         self.installed_total += 1;
-        let recovered = self
-            .told
-            .as_ref()
-            .is_some_and(|(state, _)| *state == State::ExpiredRecovering);
-        let (node, not_after, not_before) = (
-            status_node(world),
-            leaf.not_after.to_string(),
-            leaf.not_before.to_string(),
-        );
+        let recovered = self.told.as_ref().is_some_and(|(state, _)| *state == State::ExpiredRecovering);
+        let (node, not_after, not_before) =
+            (status_node(world), leaf.not_after.to_string(), leaf.not_before.to_string());
         let fields = [
             ("node", node.as_str()),
             ("serial", &leaf.serial),
@@ -157,20 +147,14 @@ impl Publisher {
         ];
         self.events.emit(
             &event::CERTIFICATE_INSTALLED,
-            format!(
-                "A certificate with serial {} was proved and installed; it ends at {not_after}",
-                leaf.serial
-            ),
+            format!("A certificate with serial {} was proved and installed; it ends at {not_after}", leaf.serial),
             &fields,
         );
         if recovered {
             self.events.emit(
                 &event::CERTIFICATE_RECOVERED,
                 "The kubelet's client certificate is valid again after it had expired",
-                &[
-                    ("state_before", State::ExpiredRecovering.as_str()),
-                    ("serial", &leaf.serial),
-                ],
+                &[("state_before", State::ExpiredRecovering.as_str()), ("serial", &leaf.serial)],
             );
         }
         self.adopted = true;
@@ -198,13 +182,11 @@ impl Publisher {
         let (not_after, renew_at) = (current.not_after.to_string(), current.renew_at.to_string());
         self.events.emit(
             &event::CERTIFICATE_ADOPTED,
-            format!("The certificate with serial {} that was there already is in force; it ends at {not_after}", current.serial),
-            &[
-                ("serial", &current.serial),
-                ("file", &current.file),
-                ("not_after", &not_after),
-                ("renew_at", &renew_at),
-            ],
+            format!(
+                "The certificate with serial {} that was there already is in force; it ends at {not_after}",
+                current.serial
+            ),
+            &[("serial", &current.serial), ("file", &current.file), ("not_after", &not_after), ("renew_at", &renew_at)],
         );
     }
 
@@ -223,43 +205,23 @@ impl Publisher {
 
     fn tell(&self, event: &'static Event, status: &CertificatesStatus, before: Option<State>) {
         let next_at = status.next_at.map(|at| at.to_string());
-        let attempts = status
-            .request
-            .as_ref()
-            .map(|request| request.attempts.to_string());
+        let attempts = status.request.as_ref().map(|request| request.attempts.to_string());
         let not_after = match (&status.current, &status.ca) {
             (Some(current), _) => Some(current.not_after.to_string()),
             (None, Some(ca)) if status.state == State::CaExpired => Some(ca.not_after.to_string()),
             _ => None,
         };
-        let mut fields = vec![
-            ("state", status.state.as_str()),
-            ("kind", status.reason.kind.as_str()),
-        ];
+        let mut fields = vec![("state", status.state.as_str()), ("kind", status.reason.kind.as_str())];
         let optional = [
             ("state_before", before.map(State::as_str)),
-            (
-                "csr",
-                status.request.as_ref().map(|request| request.name.as_str()),
-            ),
-            (
-                "serial",
-                status
-                    .current
-                    .as_ref()
-                    .map(|current| current.serial.as_str()),
-            ),
+            ("csr", status.request.as_ref().map(|request| request.name.as_str())),
+            ("serial", status.current.as_ref().map(|current| current.serial.as_str())),
             ("not_after", not_after.as_deref()),
             ("next_at", next_at.as_deref()),
             ("attempts", attempts.as_deref()),
         ];
-        fields.extend(
-            optional
-                .iter()
-                .filter_map(|(name, value)| value.map(|value| (*name, value))),
-        );
-        self.events
-            .emit(event, status.reason.message.clone(), &fields);
+        fields.extend(optional.iter().filter_map(|(name, value)| value.map(|value| (*name, value))));
+        self.events.emit(event, status.reason.message.clone(), &fields);
     }
 
     fn since(&mut self, state: State, now: Time) -> Time {
@@ -282,9 +244,7 @@ impl Publisher {
         reason: &Reason,
     ) -> CertificatesStatus {
         let current = match &world.current {
-            Current::Usable {
-                leaf, installed_at, ..
-            } => Some(CertificateView {
+            Current::Usable { leaf, installed_at, .. } => Some(CertificateView {
                 subject: leaf.subject.clone(),
                 issuer: leaf.issuer.clone(),
                 serial: leaf.serial.clone(),
@@ -292,10 +252,7 @@ impl Publisher {
                 not_after: leaf.not_after,
                 renew_at: schedule(leaf, *installed_at, policy.renew_at).renew_at,
                 sha256: leaf.sha256.clone(),
-                file: world
-                    .file
-                    .as_ref()
-                    .map_or_else(String::new, |file| file.display().to_string()),
+                file: world.file.as_ref().map_or_else(String::new, |file| file.display().to_string()),
             }),
             Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => None,
         };
@@ -317,33 +274,18 @@ impl Publisher {
             current,
             request: world.request.as_ref().map(|open| RequestView {
                 name: open.seen.name.clone(),
-                credential: credential(
-                    memory
-                        .last
-                        .as_ref()
-                        .map_or(Identity::Bootstrap, |last| last.identity),
-                )
-                .to_owned(),
+                credential: credential(memory.last.as_ref().map_or(Identity::Bootstrap, |last| last.identity))
+                    .to_owned(),
                 since: open.seen.since,
                 attempts: attempts(memory),
             }),
-            ca: world
-                .bootstrap
-                .as_ref()
-                .ok()
-                .map(|joined| joined.authority.clone()),
+            ca: world.bootstrap.as_ref().ok().map(|joined| joined.authority.clone()),
             clock: memory.clock.as_ref().map_or_else(
                 || ClockView {
                     trusted: false,
-                    reason: Reason::new(
-                        "clock-unchecked",
-                        "the clock is checked before a certificate is asked for",
-                    ),
+                    reason: Reason::new("clock-unchecked", "the clock is checked before a certificate is asked for"),
                 },
-                |clock| ClockView {
-                    trusted: clock.trusted,
-                    reason: clock.reason.clone(),
-                },
+                |clock| ClockView { trusted: clock.trusted, reason: clock.reason.clone() },
             ),
             installed_total: self.installed_total,
             failures_total: self.failures_total,
@@ -363,8 +305,5 @@ fn attempts(memory: &Memory) -> u32 {
 }
 
 fn status_node(world: &World) -> String {
-    world
-        .node
-        .as_ref()
-        .map_or_else(|_| String::new(), |node| node.as_str().to_owned())
+    world.node.as_ref().map_or_else(|_| String::new(), |node| node.as_str().to_owned())
 }

@@ -7,23 +7,18 @@ use eyewall_core::status::CertificateState as State;
 /// (an installation, a request).
 pub fn event(state: State, kind: &str) -> Option<&'static Event> {
     Some(match (state, kind) {
-        (
-            _,
-            "hostname-is-localhost"
-            | "hostname-is-empty"
-            | "hostname-is-invalid"
-            | "node-name-is-invalid",
-        ) => &event::NODE_NAME_MISSING,
+        (_, "hostname-is-localhost" | "hostname-is-empty" | "hostname-is-invalid" | "node-name-is-invalid") => {
+            &event::NODE_NAME_MISSING
+        }
         (_, "credential-rejected") => &event::BOOTSTRAP_TOKEN_REJECTED,
         (_, "request-denied") => &event::CERTIFICATE_DENIED,
         (_, "authority-expired") => &event::CA_EXPIRED,
         (_, "approval-pending" | "signature-pending") => &event::CERTIFICATE_PENDING,
         (State::ClockSuspect, _) => &event::CLOCK_SUSPECT,
         (State::Valid | State::Requesting, _) => return None,
-        (
-            State::RenewalDue,
-            "renewal-due" | "renewal-asked" | "node-name-changed" | "authority-changed",
-        ) => &event::CERTIFICATE_RENEWAL_DUE,
+        (State::RenewalDue, "renewal-due" | "renewal-asked" | "node-name-changed" | "authority-changed") => {
+            &event::CERTIFICATE_RENEWAL_DUE
+        }
         (State::RenewalOverdue, "renewal-overdue") => &event::CERTIFICATE_RENEWAL_OVERDUE,
         (State::ExpiredRecovering, "certificate-expired") => &event::CERTIFICATE_EXPIRED,
         (State::Absent, "certificate-absent") => &event::CERTIFICATE_STATE_CHANGED,
@@ -40,64 +35,20 @@ mod tests {
         for (state, kind, want) in [
             (State::Valid, "certificate-valid", None),
             (State::Requesting, "certificate-absent", None),
-            (
-                State::PendingApproval,
-                "approval-pending",
-                Some("certificate-pending"),
-            ),
-            (
-                State::RenewalDue,
-                "renewal-due",
-                Some("certificate-renewal-due"),
-            ),
-            (
-                State::RenewalDue,
-                "server-unreachable",
-                Some("certificate-failed"),
-            ),
-            (
-                State::RenewalDue,
-                "credential-rejected",
-                Some("bootstrap-token-rejected"),
-            ),
-            (
-                State::ServerUnreachable,
-                "server-untrusted",
-                Some("certificate-failed"),
-            ),
-            (
-                State::ClockSuspect,
-                "clock-differs-from-server",
-                Some("clock-suspect"),
-            ),
-            (
-                State::Absent,
-                "hostname-is-localhost",
-                Some("node-name-missing"),
-            ),
-            (
-                State::Absent,
-                "bootstrap-kubeconfig-missing",
-                Some("certificate-failed"),
-            ),
+            (State::PendingApproval, "approval-pending", Some("certificate-pending")),
+            (State::RenewalDue, "renewal-due", Some("certificate-renewal-due")),
+            (State::RenewalDue, "server-unreachable", Some("certificate-failed")),
+            (State::RenewalDue, "credential-rejected", Some("bootstrap-token-rejected")),
+            (State::ServerUnreachable, "server-untrusted", Some("certificate-failed")),
+            (State::ClockSuspect, "clock-differs-from-server", Some("clock-suspect")),
+            (State::Absent, "hostname-is-localhost", Some("node-name-missing")),
+            (State::Absent, "bootstrap-kubeconfig-missing", Some("certificate-failed")),
             (State::CaExpired, "authority-expired", Some("ca-expired")),
             (State::Denied, "request-denied", Some("certificate-denied")),
-            (
-                State::Denied,
-                "request-forbidden",
-                Some("certificate-failed"),
-            ),
-            (
-                State::ExpiredRecovering,
-                "certificate-expired",
-                Some("certificate-expired"),
-            ),
+            (State::Denied, "request-forbidden", Some("certificate-failed")),
+            (State::ExpiredRecovering, "certificate-expired", Some("certificate-expired")),
         ] {
-            assert_eq!(
-                event(state, kind).map(|event| event.name),
-                want,
-                "{state:?} {kind}"
-            );
+            assert_eq!(event(state, kind).map(|event| event.name), want, "{state:?} {kind}");
         }
     }
 }

@@ -62,11 +62,7 @@ fn word(error: &io::Error) -> &'static str {
 impl StoreFault {
     /// An operation on `path` that failed.
     pub fn new(operation: Kind, path: &Path, source: io::Error) -> Self {
-        Self {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
+        Self { operation, path: path.to_owned(), source }
     }
 
     /// The word for machines: `disk-full`, `disk-read-only`, `permission-denied`, `disk-error`.
@@ -91,26 +87,16 @@ pub fn read(path: &Path, largest: u64) -> io::Result<Content> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
     if meta.len() > largest {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it is larger than {largest} bytes"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {largest} bytes")));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
     file.take(largest).read_to_end(&mut bytes)?;
     // Lossy: what is no UTF-8 is no PEM either, and is judged as such.
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    Ok(Content {
-        text,
-        written_at: meta.modified()?,
-    })
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Ok(Content { text, written_at: meta.modified()? })
 }
 
 /// Makes the directory and those above it.
@@ -131,9 +117,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreFault> {
     let fault = |error| StoreFault::new(Kind::Write, path, error);
     let temporary = temporary(path);
     stage(&temporary, content, mode).map_err(fault)?;
-    std::fs::rename(&temporary, path)
-        .map_err(|error| discard(&temporary, error))
-        .map_err(fault)?;
+    std::fs::rename(&temporary, path).map_err(|error| discard(&temporary, error)).map_err(fault)?;
     sync_directory(parent(path)).map_err(fault)
 }
 
@@ -143,9 +127,7 @@ pub fn link(target: &Path, path: &Path) -> Result<(), StoreFault> {
     let temporary = temporary(path);
     clear(&temporary).map_err(fault)?;
     std::os::unix::fs::symlink(target, &temporary).map_err(fault)?;
-    std::fs::rename(&temporary, path)
-        .map_err(|error| discard(&temporary, error))
-        .map_err(fault)?;
+    std::fs::rename(&temporary, path).map_err(|error| discard(&temporary, error)).map_err(fault)?;
     sync_directory(parent(path)).map_err(fault)
 }
 
@@ -158,9 +140,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), StoreFault> {
 
 /// Removes a file; one that is not there is removed already.
 pub fn remove(path: &Path) -> Result<(), StoreFault> {
-    clear(path)
-        .and_then(|()| sync_directory(parent(path)))
-        .map_err(|error| StoreFault::new(Kind::Remove, path, error))
+    clear(path).and_then(|()| sync_directory(parent(path))).map_err(|error| StoreFault::new(Kind::Remove, path, error))
 }
 
 /// Writes, syncs and reads back a file of its own, which nobody else can have open.
@@ -168,11 +148,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // What a crash left: never to be written into, since it may be a link.
     clear(path)?;
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.write_all(content)?;
         file.sync_all()?;
         drop(file);
@@ -180,9 +156,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         if std::fs::read(path)? == content {
             Ok(())
         } else {
-            Err(io::Error::other(
-                "what was read back differs from what was written",
-            ))
+            Err(io::Error::other("what was read back differs from what was written"))
         }
     })();
     written.map_err(|error| discard(path, error))

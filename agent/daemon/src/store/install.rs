@@ -21,26 +21,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreFault`]; whatever was in force before still is.
-    pub fn install(
-        &self,
-        proven: &Proven,
-        chain: &str,
-        key: &Secret,
-        now: SystemTime,
-    ) -> Result<PathBuf, StoreFault> {
+    pub fn install(&self, proven: &Proven, chain: &str, key: &Secret, now: SystemTime) -> Result<PathBuf, StoreFault> {
         self.ensure_directory()?;
         let mut pem = chain.to_owned();
         if !pem.ends_with('\n') {
             pem.push('\n');
         }
         let pem = Secret::new(format!("{pem}{}", key.expose()));
-        let file = self
-            .directory
-            .join(format!("{PREFIX}{}{SUFFIX}", self.stamp(now, proven)));
+        let file = self.directory.join(format!("{PREFIX}{}{SUFFIX}", self.stamp(now, proven)));
         files::write(&file, pem.expose().as_bytes(), 0o600)?;
         // Absolute, as the kubelet's: it refuses to rotate a link it does not know.
-        let target = std::fs::canonicalize(&file)
-            .map_err(|error| StoreFault::new(Kind::Read, &file, error))?;
+        let target = std::fs::canonicalize(&file).map_err(|error| StoreFault::new(Kind::Read, &file, error))?;
         files::link(&target, &self.current())?;
         Ok(target)
     }
@@ -48,15 +39,9 @@ impl Store {
     /// The kubelet's time stamp; two within one second, where it collides, get the serial behind it.
     fn stamp(&self, now: SystemTime, proven: &Proven) -> String {
         let seconds = i64::try_from(eyewall_core::time::Time(now).unix()).unwrap_or(0);
-        let stamp = jiff::Timestamp::from_second(seconds).map_or_else(
-            |_| seconds.to_string(),
-            |stamp| stamp.strftime("%Y-%m-%d-%H-%M-%S").to_string(),
-        );
-        if self
-            .directory
-            .join(format!("{PREFIX}{stamp}{SUFFIX}"))
-            .exists()
-        {
+        let stamp = jiff::Timestamp::from_second(seconds)
+            .map_or_else(|_| seconds.to_string(), |stamp| stamp.strftime("%Y-%m-%d-%H-%M-%S").to_string());
+        if self.directory.join(format!("{PREFIX}{stamp}{SUFFIX}")).exists() {
             let serial = &proven.leaf().serial;
             format!("{stamp}-{}", serial.get(..8).unwrap_or(serial))
         } else {
@@ -89,20 +74,18 @@ impl Store {
                 }
             }
         };
-        let replacement = self.dated().into_iter().rev().find(|file| {
-            *file != bad && files::read(file, LARGEST).is_ok_and(|content| usable(&content.text))
-        });
+        let replacement = self
+            .dated()
+            .into_iter()
+            .rev()
+            .find(|file| *file != bad && files::read(file, LARGEST).is_ok_and(|content| usable(&content.text)));
         match &replacement {
             Some(file) => files::link(file, &current)?,
             None => files::write(&current, b"", 0o600)?,
         }
         let aside = match &linked {
             Some(_) => {
-                let name = bad
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = bad.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let aside = self.aside(&name, now);
                 files::rename(&bad, &aside)?;
                 aside
@@ -123,11 +106,8 @@ impl Store {
     /// [`StoreFault`].
     pub fn prune(&self) -> Result<usize, StoreFault> {
         let current = std::fs::canonicalize(self.current()).ok();
-        let mut old: Vec<PathBuf> = self
-            .dated()
-            .into_iter()
-            .filter(|file| std::fs::canonicalize(file).ok() != current)
-            .collect();
+        let mut old: Vec<PathBuf> =
+            self.dated().into_iter().filter(|file| std::fs::canonicalize(file).ok() != current).collect();
         // One of `keep` is the file in force.
         let others = usize::try_from(self.keep.saturating_sub(1)).unwrap_or(usize::MAX);
         old.truncate(old.len().saturating_sub(others));

@@ -71,11 +71,7 @@ pub struct OpenRequest {
 impl Store {
     /// The store that the settings name.
     pub fn new(settings: &eyewall_core::config::Certificates) -> Self {
-        Self {
-            directory: settings.directory.clone(),
-            kubeconfig: settings.kubeconfig.clone(),
-            keep: settings.keep,
-        }
+        Self { directory: settings.directory.clone(), kubeconfig: settings.kubeconfig.clone(), keep: settings.keep }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -104,19 +100,12 @@ impl Store {
 
     /// Reads the open request. A file that is not whole is no request: it was never sent.
     pub fn read_request(&self) -> Option<OpenRequest> {
-        let Found::Text {
-            text, written_at, ..
-        } = read(&self.path(REQUEST))
-        else {
+        let Found::Text { text, written_at, .. } = read(&self.path(REQUEST)) else {
             return None;
         };
         let key = block(text.expose(), "PRIVATE KEY")?;
         let request = block(text.expose(), "CERTIFICATE REQUEST")?;
-        Some(OpenRequest {
-            key: Secret::new(key),
-            request,
-            since: written_at.into(),
-        })
+        Some(OpenRequest { key: Secret::new(key), request, since: written_at.into() })
     }
 
     /// Writes key and request, before anything is sent.
@@ -191,10 +180,7 @@ fn ensure(path: &Path, text: &str, mode: u32) -> Result<bool, StoreFault> {
 
 fn read(path: &Path) -> Found {
     let unreadable = |why: String| {
-        Found::Unreadable(Reason::new(
-            "certificate-unreadable",
-            format!("{} cannot be read: {why}", path.display()),
-        ))
+        Found::Unreadable(Reason::new("certificate-unreadable", format!("{} cannot be read: {why}", path.display())))
     };
     match files::read(path, LARGEST) {
         Ok(found) => Found::Text {
@@ -230,10 +216,7 @@ pub struct Pair {
 /// [`CertFault`].
 pub fn pair(text: &str) -> Result<Pair, CertFault> {
     let cert::Bundle { chain, key } = cert::bundle(text)?;
-    Ok(Pair {
-        chain,
-        key: key.ok_or(CertFault::NoKey)?,
-    })
+    Ok(Pair { chain, key: key.ok_or(CertFault::NoKey)? })
 }
 
 #[cfg(test)]
