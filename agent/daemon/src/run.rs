@@ -18,8 +18,8 @@ use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
 use crate::{capabilities, certificates, clock, host, journal, socket};
 
-/// The longest round of the certificate task: a connection, a watch of 50 s, a proof, and the wait before it.
-const CERTIFICATE_ROUND: Duration = Duration::from_secs(240);
+/// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
+const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
 
 /// The flags of `eyewall run`.
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,7 @@ pub struct Args {
 /// The daemon.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
     journal::init();
-    let files =
-        Files { path: global.config.clone(), node_name: args.node_name.clone().filter(|name| !name.is_empty()) };
+    let files = Files { path: global.config.clone(), node_name: args.node_name.clone() };
     let mut loaded = match files.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -68,15 +67,16 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
     let events = Events::new();
     let heartbeats = Heartbeats::new(events.clone());
-    let bound = socket::listen(&loaded.config.socket.path)?;
+    let bound = socket::listen(&loaded.config.socket.path).inspect_err(|error| {
+        tracing::error!(eyewall_kind = error.kind(), "there is no socket, so nothing is started")
+    })?;
     let limits = capabilities::reduce();
 
     let (config_tx, config_rx) = watch::channel(Arc::new(loaded.config.clone()));
     let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
     let (certificates_tx, certificates_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
-    let bound = socket::listen(&loaded.config.socket.path)
-        .inspect_err(|error| tracing::error!(eyewall_kind = error.kind(), "there is no socket, so nothing is started"))?;
+    let (renew_tx, renew_rx) = mpsc::channel(1);
     let page = Page {
         started_at,
         limits,

@@ -20,6 +20,7 @@ use eyewall_core::rotation::{self, Anchor, Attempt, Clock, Current, Identity, Ou
 use eyewall_core::status::{CertificatesStatus, Reason};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
 
 use crate::api::Client;
 use crate::events::Events;
@@ -275,9 +276,17 @@ impl Task {
                     return;
                 };
                 let mut told = |progress| publisher.progress(clock(), policy, world, memory, identity, progress);
-                let ended = obtain::attempt(&mut client, &on, clock, &mut told).await;
-                memory.client = Some((identity, client));
-                ended
+                match timeout(obtain::WITHIN, obtain::attempt(&mut client, &on, clock, &mut told)).await {
+                    Ok(ended) => {
+                        memory.client = Some((identity, client));
+                        ended
+                    }
+                    // The connection is in an unknown state and goes with its client.
+                    Err(_) => {
+                        let within = obtain::WITHIN.as_secs();
+                        Outcome::Unreachable(format!("the attempt came to no end within {within} s")).into()
+                    }
+                }
             }
         };
         let now = (self.deps.clock)();

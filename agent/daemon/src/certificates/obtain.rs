@@ -17,6 +17,9 @@ use crate::store::Store;
 /// How long one attempt watches its request: less than a minute, so that the state is judged anew in between.
 const WATCH: Duration = Duration::from_secs(50);
 
+/// The longest an attempt may take, whatever the server does: less than the watchdog's patience.
+pub const WITHIN: Duration = Duration::from_secs(100);
+
 /// What an attempt works with.
 #[derive(Debug)]
 pub struct Attempt<'a> {
