@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use eyewall_core::config::Config;
+use eyewall_core::kubelet::choose;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -22,6 +24,14 @@ pub fn find(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(program))
         .find(|file| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
+}
+
+/// The runtime that a start would use now, by its name.
+pub fn of_host(config: &Config) -> Option<String> {
+    let path = std::env::var_os("PATH");
+    let os = crate::host::os(config);
+    let has = |program: &str| find(program, path.as_deref()).is_some();
+    choose(config.kubelet.runtime, os, has).map(|runtime| runtime.id.to_owned())
 }
 
 /// How a command ended.

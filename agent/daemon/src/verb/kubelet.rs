@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, requires = "print")]
     json: bool,
     /// A directory that stands for / where files are read and written; for tests
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true, global = true)]
     root: PathBuf,
     #[command(subcommand)]
     end: Option<EndVerb>,
@@ -206,10 +206,29 @@ fn show_text(planned: &Planned) -> String {
         text += &format!("# image {image}\n");
     }
     for line in runs(planned) {
-        let words: Vec<String> = line.iter().map(|word| quoted(word)).collect();
-        text += &words.join(" ").replace(" --", " \\\n    --");
-        text.push('\n');
+        text += &shell_line(&line);
     }
+    text
+}
+
+/// One command; a long one with a flag a line.
+fn shell_line(words: &[String]) -> String {
+    let is_long = words.len() > 10;
+    let mut text = String::new();
+    let mut in_flag = false;
+    for (index, word) in words.iter().enumerate() {
+        let is_flag = word.starts_with("--");
+        // What stands after a flag is its value, what stands after that (the image) is not.
+        let breaks = is_long && index > 1 && (is_flag || !in_flag);
+        text += match (index, breaks) {
+            (0, _) => "",
+            (_, true) => " \\\n    ",
+            (_, false) => " ",
+        };
+        text += &quoted(word);
+        in_flag = is_flag && !word.contains('=');
+    }
+    text.push('\n');
     text
 }
 
