@@ -69,7 +69,10 @@ async fn lines(client: Client, path: &str) -> Result<Vec<String>> {
 async fn a_node_bootstraps_and_is_known_by_its_certificate() -> Result<()> {
     let api = ApiServer::start(Options::default()).await?;
     let (object, key) = request("node-csr-1", "node-a")?;
-    let created = bootstrap(&api)?.post(CSRS, &object).await?;
+    let mut bootstrap_client = bootstrap(&api)?;
+    assert_eq!(bootstrap_client.get(CSRS).await?.status, 200);
+    let before = tokio::time::Instant::now();
+    let created = bootstrap_client.post(CSRS, &object).await?;
     assert_eq!(created.status, 201, "{}", created.text());
     let version = created.json()["metadata"]["resourceVersion"].as_str().context("a version")?.to_owned();
 
@@ -84,6 +87,7 @@ async fn a_node_bootstraps_and_is_known_by_its_certificate() -> Result<()> {
             break String::from_utf8(STANDARD.decode(certificate)?)?;
         }
     };
+    println!("create to issued, over a new connection for the watch: {:?}", before.elapsed());
     assert_eq!(conditions, ["AutoApproved", "AutoApproved"], "approved in one line, issued in the next");
 
     let mut node = client(&api, &Login::certificate(&format!("{certificate}{}", key.serialize_pem())))?;
@@ -393,6 +397,9 @@ async fn writers_that_are_late_are_told_so() -> Result<()> {
     let reply = kubelet.send(Method::POST, leases, "application/yaml", Some(&json!({}))).await?;
     assert_eq!(reply.status, 415);
     assert_eq!(kubelet.post(leases, &json!({"kind": "Node"})).await?.status, 400);
+    let mut unreadable = request("unreadable", "node-a")?.0;
+    unreadable["spec"]["request"] = json!("%");
+    assert_eq!(kubelet.post(CSRS, &unreadable).await?.status, 400);
     assert_eq!(admin(&api)?.get("/apis/example.org/v1/things").await?.status, 404);
     assert_eq!(admin(&api)?.get("/nowhere").await?.json()["reason"], "NotFound");
     Ok(())

@@ -167,3 +167,96 @@ pub(super) fn path_allowed(who: &Identity, path: &str) -> Result<(), Refusal> {
 fn full_resource(what: &Attributes) -> String {
     if what.subresource.is_empty() { what.resource.clone() } else { format!("{}/{}", what.resource, what.subresource) }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::resources::PODS;
+    use super::*;
+
+    fn who(name: &str, group: &str) -> Identity {
+        Identity::of_request(&json!({"spec": {"username": name, "groups": [group, "system:authenticated"]}}))
+    }
+
+    /// `verb group/resource[/subresource] [in=namespace] [name=name] [on=node]`
+    fn what(text: &str) -> Attributes {
+        let mut words = text.split(' ');
+        let mut attributes = Attributes { verb: words.next().unwrap().to_owned(), ..Attributes::default() };
+        let mut path = words.next().unwrap().split('/');
+        attributes.group = path.next().unwrap().to_owned();
+        attributes.resource = path.next().unwrap().to_owned();
+        attributes.subresource = path.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap();
+            match key {
+                "in" => attributes.namespace = value.to_owned(),
+                "name" => attributes.name = value.to_owned(),
+                "on" => attributes.field_selector = vec![("spec.nodeName".to_owned(), value.to_owned())],
+                _ => panic!("{word}"),
+            }
+        }
+        attributes
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let mut store = Store::new();
+        let volumes = json!([{"configMap": {"name": "used"}}]);
+        let spec = json!({"nodeName": "a", "volumes": volumes});
+        store.put(&PODS, json!({"metadata": {"namespace": "default", "name": "mine"}, "spec": spec}));
+        let mut rules = default_rules();
+        let slots = Rule::new("slots", "system:nodes", &["patch"], "", &["configmaps"]);
+        rules.push(slots.in_namespace("kube-system").named(&["reboot-workers"]));
+        let node = || who("system:node:a", "system:nodes");
+        let token = || who("system:bootstrap:abcdef", "system:bootstrappers");
+        let csrs = "certificates.k8s.io/certificatesigningrequests";
+        for (who, asked, allowed, reason) in [
+            (node(), "get /nodes name=a", true, ""),
+            (node(), "list /nodes", false, "node 'a' cannot read all nodes, only its own Node object"),
+            (node(), "patch /nodes/status name=b", true, ""),
+            (node(), "delete /nodes name=a", false, ""),
+            (node(), "get /pods in=default name=mine", true, ""),
+            (node(), "get /pods in=default name=gone", false, "no relationship found between node 'a' and this object"),
+            (node(), "list /pods on=a", true, ""),
+            (node(), "watch /pods on=b", false, "can only list/watch pods with spec.nodeName field selector"),
+            (node(), "create /pods/eviction in=default name=x", true, ""),
+            (node(), "create /pods/exec in=default name=mine", false, ""),
+            (node(), "get /configmaps in=default name=used", true, ""),
+            (
+                node(),
+                "get /configmaps in=default name=other",
+                false,
+                "no relationship found between node 'a' and this object",
+            ),
+            (node(), "list /configmaps in=default", false, "No Object name found"),
+            (node(), "list /configmaps", false, "can only read namespaced object of this type"),
+            (
+                node(),
+                "patch /configmaps in=kube-system name=reboot-workers",
+                true,
+                "can only read resources of this type",
+            ),
+            (node(), "patch /configmaps in=default name=reboot-workers", false, "can only read resources of this type"),
+            (node(), "patch /configmaps in=kube-system name=other", false, "can only read resources of this type"),
+            (node(), "update coordination.k8s.io/leases in=kube-node-lease name=a", true, ""),
+            (
+                node(),
+                "watch coordination.k8s.io/leases in=kube-node-lease name=a",
+                false,
+                "can only get, create, update, patch, or delete a node lease",
+            ),
+            (node(), &format!("create {csrs}"), true, ""),
+            (node(), &format!("delete {csrs} name=x"), false, ""),
+            (node(), &format!("update {csrs}/approval name=x"), false, ""),
+            (token(), &format!("watch {csrs} name=x"), true, ""),
+            (token(), "get /nodes name=a", false, ""),
+            (who("system:node:a", "developers"), "get /nodes name=a", false, ""),
+            (who("admin", "system:masters"), "delete /anything in=there name=x", true, ""),
+        ] {
+            let decision = decide(&who, &what(asked), &rules, &store);
+            let want = Decision { allowed, reason: reason.to_owned() };
+            assert_eq!(decision, want, "{} {asked}", who.username);
+        }
+    }
+}

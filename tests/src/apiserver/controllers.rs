@@ -8,12 +8,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::authn::Identity;
-use super::authz::decide;
+use super::authz::{Rule, decide};
 use super::csr::{add_condition, condition};
 use super::options::ApprovalMode;
 use super::resources::{CSRS, PODS};
 use super::route::Attributes;
 use super::signer::{Recognised, Unsigned, encoded, recognise, sign};
+use super::store::Store;
 use super::world::{Shared, World};
 
 /// How often to look when nothing is due and nothing ticks.
@@ -45,7 +46,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 fn pass(shared: &Shared, world: &mut World, seen: &mut Seen) -> Option<Instant> {
     let now = Instant::now();
     let mut wake = end_pods(world, now);
-    let requests: Vec<Value> = world.store.list(&CSRS, "").cloned().collect();
+    let open: Vec<Value> = world.store.list(&CSRS, "").filter(|request| !is_over(request)).cloned().collect();
+    let before = world.store.version();
     let mut due = |uid: &str, step: &'static str, delay: Duration| {
         let due = *seen.entry((uid.to_owned(), step)).or_insert(now) + delay;
         if due > now {
@@ -53,30 +55,28 @@ fn pass(shared: &Shared, world: &mut World, seen: &mut Seen) -> Option<Instant> 
         }
         due <= now
     };
-    for request in &requests {
+    for request in &open {
         let uid = request["metadata"]["uid"].as_str().unwrap_or_default();
-        let decided = |kind| condition(request, kind).is_some();
-        if decided("Denied") || decided("Failed") || !request["status"]["certificate"].is_null() {
-            continue;
-        }
-        if !decided("Approved") {
-            let manual = world.signing.approval == ApprovalMode::Manual;
-            let approvable = if manual { None } else { approvable(request, world) };
-            if let Some(recognised) = approvable
-                && due(uid, "approve", world.signing.approval_delay)
-            {
-                decide_on(shared, world, request.clone(), recognised);
+        if condition(request, "Approved").is_some() {
+            if due(uid, "sign", world.signing.delay) {
+                sign_one(shared, world, request.clone());
             }
-        } else if due(uid, "sign", world.signing.delay) {
-            sign_one(shared, world, request.clone());
+        } else if world.signing.approval != ApprovalMode::Manual
+            && let Some(recognised) = approvable(request, &world.rules, &world.store)
+            && due(uid, "approve", world.signing.approval_delay)
+        {
+            decide_on(shared, world, request.clone(), recognised);
         }
     }
-    seen.retain(|(uid, _), _| requests.iter().any(|request| request["metadata"]["uid"] == uid.as_str()));
+    seen.retain(|(uid, _), _| open.iter().any(|request| request["metadata"]["uid"] == uid.as_str()));
     // A request that was approved just now can be signed at once.
-    if world.store.list(&CSRS, "").zip(&requests).any(|(after, before)| after != before) {
-        wake = Some(now);
-    }
-    wake
+    if world.store.version() == before { wake } else { Some(now) }
+}
+
+/// Neither approver nor signer will ever touch it again.
+fn is_over(request: &Value) -> bool {
+    !request["status"]["certificate"].is_null()
+        || ["Denied", "Failed"].iter().any(|kind| condition(request, kind).is_some())
 }
 
 fn end_pods(world: &mut World, now: Instant) -> Option<Instant> {
@@ -93,7 +93,7 @@ fn end_pods(world: &mut World, now: Instant) -> Option<Instant> {
 }
 
 /// The first thing the request is recognised as, for which its requester has the permission.
-fn approvable(request: &Value, world: &World) -> Option<Recognised> {
+fn approvable(request: &Value, rules: &[Rule], store: &Store) -> Option<Recognised> {
     let requester = Identity::of_request(request);
     recognise(request).into_iter().find(|recognised| {
         let what = Attributes {
@@ -104,7 +104,7 @@ fn approvable(request: &Value, world: &World) -> Option<Recognised> {
             subresource: recognised.permission().to_owned(),
             ..Attributes::default()
         };
-        decide(&requester, &what, &world.rules, &world.store).allowed
+        decide(&requester, &what, rules, store).allowed
     })
 }
 
@@ -136,4 +136,36 @@ fn sign_one(shared: &Shared, world: &mut World, mut request: Value) {
         Err(Unsigned::Retried(_) | Unsigned::NotOurs) => return,
     }
     world.store.put(&CSRS, request);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::authz::default_rules;
+    use super::super::csr::fixture;
+    use super::*;
+
+    #[test]
+    fn approval_asks_for_the_requesters_own_permission() {
+        let token = ("system:bootstrap:abcdef", "system:bootstrappers");
+        let node_a = ("system:node:a", "system:nodes");
+        let person = ("jane", "developers");
+        for (name, (user, group), revoked, want) in [
+            ("a token asks for a node", token, "", Some(Recognised::New)),
+            ("a node asks for itself", node_a, "", Some(Recognised::Own)),
+            ("a node asks for another", ("system:node:b", "system:nodes"), "", None),
+            ("somebody asks for a node", person, "", None),
+            ("an admin asks for a node", ("admin", "system:masters"), "", Some(Recognised::New)),
+            ("a token, nothing bound for it", token, "nodeclient", None),
+            ("a node, nothing bound for it", node_a, "selfnodeclient", None),
+        ] {
+            let mut request = fixture("system:node:a", "system:nodes", &[], &["digital signature", "client auth"]);
+            request["spec"]["username"] = json!(user);
+            request["spec"]["groups"] = json!([group, "system:authenticated"]);
+            let mut rules = default_rules();
+            rules.retain(|rule| rule.role != revoked);
+            assert_eq!(approvable(&request, &rules, &Store::new()), want, "{name}");
+        }
+    }
 }

@@ -157,6 +157,15 @@ pub(super) fn prepare_for_create(object: &mut Value, who: &Identity) {
     object["status"] = json!({});
 }
 
+/// Bytes that are no base64 fail before any rule is asked: the object cannot be read at all.
+pub(super) fn check_encoding(object: &Value) -> Result<(), Refusal> {
+    let text = object["spec"]["request"].as_str().unwrap_or_default();
+    STANDARD.decode(text).map(drop).map_err(|error| {
+        let what = "CertificateSigningRequest in version \"v1\" cannot be handled as a CertificateSigningRequest";
+        Refusal::bad_request(format!("{what}: illegal base64 data: {error}"))
+    })
+}
+
 /// `ValidateCertificateSigningRequestCreate` of `pkg/apis/certificates/validation`.
 pub(super) fn validate(object: &Value) -> Vec<FieldFault> {
     let mut faults = Vec::new();
@@ -215,20 +224,30 @@ pub(super) fn approval(existing: &Value, sent: &Value, now: SystemTime) -> Resul
     Ok(next)
 }
 
+/// A request as a test wants it: PEM, signed by a new key.
 #[cfg(test)]
-mod tests {
+pub(super) fn fixture_pem(common_name: &str, organization: &str, names: &[&str]) -> String {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-    use super::*;
+    let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
+}
 
-    pub(crate) fn pem(common_name: &str, organization: &str, names: &[&str]) -> String {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, organization);
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
-    }
+/// The same as an object for the signer of kubelet client certificates.
+#[cfg(test)]
+pub(super) fn fixture(common_name: &str, organization: &str, names: &[&str], usages: &[&str]) -> Value {
+    let request = STANDARD.encode(fixture_pem(common_name, organization, names));
+    let spec = json!({"request": request, "signerName": CLIENT_KUBELET, "usages": usages});
+    json!({"metadata": {"name": "x", "uid": "u"}, "spec": spec})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn object(pem: &str, signer: &str, usages: &[&str]) -> Value {
         json!({"metadata": {"name": "x"}, "spec": {"request": STANDARD.encode(pem), "signerName": signer, "usages": usages}})
@@ -236,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_request_is_read() {
-        let pem = pem("system:node:a", "system:nodes", &["a.example", "127.0.0.1"]);
+        let pem = fixture_pem("system:node:a", "system:nodes", &["a.example", "127.0.0.1"]);
         let request = Request::parse(pem.as_bytes()).unwrap();
         assert_eq!(request.common_name, "system:node:a");
         assert_eq!(request.organizations, ["system:nodes"]);
@@ -245,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_told() {
-        let good = pem("system:node:a", "system:nodes", &[]);
+        let good = fixture_pem("system:node:a", "system:nodes", &[]);
         let mut tampered = pem_with_another_key();
         let with_seconds = |seconds: i64| {
             let mut object = object(&good, CLIENT_KUBELET, &["client auth"]);
@@ -285,7 +304,7 @@ mod tests {
 
     fn pem_with_another_key() -> String {
         // The signature is the last thing in the DER: a changed last byte is the signature of nobody.
-        let good = pem("system:node:a", "system:nodes", &[]);
+        let good = fixture_pem("system:node:a", "system:nodes", &[]);
         let der = CertificateSigningRequestDer::from_pem_slice(good.as_bytes()).unwrap();
         let mut bytes = der.as_ref().to_vec();
         *bytes.last_mut().unwrap() ^= 1;

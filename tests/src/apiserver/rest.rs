@@ -121,6 +121,9 @@ impl Asked<'_> {
     ) -> Result<Answer, Refusal> {
         let what = self.what;
         self.check_kind(resource, &object)?;
+        if *resource == CSRS {
+            csr::check_encoding(&object)?;
+        }
         let name = self.name_for(resource, &mut object)?;
         if resource.namespaced {
             check_namespace(&world.store, &what.namespace, &mut object)?;

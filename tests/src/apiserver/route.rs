@@ -35,7 +35,6 @@ pub(super) struct Query {
     pub(super) grace_period_seconds: Option<u64>,
     pub(super) field_selector: Vec<(String, String)>,
     pub(super) label_selector: Vec<(String, String)>,
-    pub(super) pretty: bool,
 }
 
 impl Query {
@@ -54,7 +53,6 @@ impl Query {
                 "gracePeriodSeconds" => query.grace_period_seconds = value.parse().ok(),
                 "fieldSelector" => query.field_selector = selector(&value),
                 "labelSelector" => query.label_selector = selector(&value),
-                "pretty" => query.pretty = truth,
                 _ => {}
             }
         }

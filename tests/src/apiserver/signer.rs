@@ -182,6 +182,7 @@ fn usages_are(object: &Value, wanted: &[&str; 2]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::csr::fixture;
     use super::*;
 
     const HOUR: u64 = 3600;
@@ -214,6 +215,110 @@ mod tests {
         }
         let ended = validity(at(now), None, &Signing::default(), at(now)).unwrap_err();
         assert!(ended.starts_with("the signer has expired"), "{ended}");
+    }
+
+    #[test]
+    fn the_signers_rules() {
+        let (own, nodes) = ("system:node:a", "system:nodes");
+        let client = ["digital signature", "client auth"];
+        let with_rsa = ["key encipherment", "digital signature", "client auth"];
+        let server = ["digital signature", "server auth"];
+        for (name, common_name, organization, names, usages, client_says, serving_says) in [
+            ("client", own, nodes, &[][..], &client[..], "", "DNS or IP subjectAltName is required"),
+            ("client with RSA's usage", own, nodes, &[], &with_rsa, "", "DNS or IP subjectAltName is required"),
+            ("serving", own, nodes, &["a", "10.0.0.1"], &server, "DNS subjectAltNames are not allowed", ""),
+            (
+                "IP name",
+                own,
+                nodes,
+                &["10.0.0.1"],
+                &client,
+                "IP subjectAltNames are not allowed",
+                "usages did not match",
+            ),
+            (
+                "other organisation",
+                own,
+                "system:masters",
+                &["a"],
+                &client,
+                "subject organization is not",
+                "subject organization is not",
+            ),
+            ("no node", "jane", nodes, &[], &client, "subject common name does not begin", "DNS or IP subjectAltName"),
+            (
+                "no client auth",
+                own,
+                nodes,
+                &[],
+                &["digital signature"],
+                "usages did not match",
+                "DNS or IP subjectAltName",
+            ),
+            (
+                "one usage more",
+                own,
+                nodes,
+                &[],
+                &["digital signature", "client auth", "server auth"],
+                "usages did not match",
+                "DNS or IP",
+            ),
+        ] {
+            let object = fixture(common_name, organization, names, usages);
+            for (signer, got, want) in [
+                ("client", validate_kubelet_client(&object), client_says),
+                ("serving", validate_kubelet_serving(&object), serving_says),
+            ] {
+                let got = got.err().unwrap_or_default();
+                assert_eq!(got.is_empty(), want.is_empty(), "{name} for {signer}: {got}");
+                assert!(got.starts_with(want), "{name} for {signer}: {got}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signed_certificate_has_what_the_request_may_have() {
+        let authority = Authority::new("kubernetes-ca", at(0), at(100_000_000)).unwrap();
+        let object = fixture("system:node:a", "system:nodes", &[], &["digital signature", "client auth"]);
+        let signing = Signing { duration: Duration::from_secs(60), ..Signing::default() };
+        let pem = sign(&object, &authority, &signing, at(1_000_000)).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        assert_eq!(certificate.subject().to_string(), "O=system:nodes, CN=system:node:a");
+        assert_eq!(certificate.issuer().to_string(), "CN=kubernetes-ca");
+        let validity = certificate.validity();
+        assert_eq!((validity.not_before.timestamp(), validity.not_after.timestamp()), (999_700, 1_000_060));
+        assert_eq!(certificate.public_key().raw, Request::of(&object).unwrap().public_key);
+        let usage = certificate.extended_key_usage().unwrap().unwrap();
+        assert!(usage.value.client_auth && !usage.value.server_auth && !usage.value.any);
+        let usage = certificate.key_usage().unwrap().unwrap();
+        assert!(usage.critical && usage.value.digital_signature() && !usage.value.key_encipherment());
+        assert!(!certificate.basic_constraints().unwrap().unwrap().value.ca);
+        certificate
+            .verify_signature(Some(
+                &x509_parser::parse_x509_certificate(authority.certificate()).unwrap().1.tbs_certificate.subject_pki,
+            ))
+            .unwrap();
+
+        let mut strange = object.clone();
+        strange["spec"]["signerName"] = Value::from("example.org/mine");
+        assert_eq!(sign(&strange, &authority, &signing, at(1_000_000)), Err(Unsigned::NotOurs));
+        let late = sign(&object, &authority, &signing, at(100_000_000));
+        assert!(matches!(late, Err(Unsigned::Retried(_))), "the CA has ended: {late:?}");
+    }
+
+    #[test]
+    fn an_ed25519_key_is_signed_too() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:a");
+        let mut object = fixture("x", "x", &[], &["digital signature", "client auth"]);
+        object["spec"]["request"] = encoded(&params.serialize_request(&key).unwrap().pem().unwrap());
+        let authority = Authority::new("kubernetes-ca", at(0), at(100_000_000)).unwrap();
+        assert!(sign(&object, &authority, &Signing::default(), at(1_000_000)).is_ok());
     }
 
     #[test]
