@@ -32,11 +32,7 @@ pub fn reduce() -> Vec<Reason> {
 
 fn drop_all_but(kept: Capability) -> Result<(), CapsError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
-    let keep: CapsHashSet = permitted
-        .iter()
-        .copied()
-        .filter(|cap| *cap == kept)
-        .collect();
+    let keep: CapsHashSet = permitted.iter().copied().filter(|cap| *cap == kept).collect();
 
     // The bounding set first: it takes CAP_SETPCAP, which the next step gives away.
     if permitted.contains(&Capability::CAP_SETPCAP) {
@@ -83,12 +79,7 @@ mod tests {
         let without = CapsHashSet::from([Capability::CAP_CHOWN]);
         for (name, uid, effective, want) in [
             ("as the unit starts it", 0, &with, &[][..]),
-            (
-                "root in a container",
-                0,
-                &without,
-                &["no-dac-read-search"][..],
-            ),
+            ("root in a container", 0, &without, &["no-dac-read-search"][..]),
             ("a user", 1000, &without, &["not-root"][..]),
             ("a user with the capability", 1000, &with, &["not-root"][..]),
         ] {

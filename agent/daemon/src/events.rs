@@ -34,20 +34,12 @@ struct Ring {
 impl Events {
     /// An empty story. Entries go where [`crate::journal::init`] sent them.
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
-            ring: Mutex::default(),
-            followers: broadcast::Sender::new(BEHIND),
-        }))
+        Self(Arc::new(Shared { ring: Mutex::default(), followers: broadcast::Sender::new(BEHIND) }))
     }
 
     /// Tells `event`. `message` is the sentence a person reads; the names of `fields` are those of
     /// [`eyewall_core::event::FIELDS`] (another one is a mistake that tests stop at, and is left out).
-    pub fn emit(
-        &self,
-        event: &'static Event,
-        message: impl Into<String>,
-        fields: &[(&'static str, &str)],
-    ) {
+    pub fn emit(&self, event: &'static Event, message: impl Into<String>, fields: &[(&'static str, &str)]) {
         let message = message.into();
         for (name, _) in fields {
             debug_assert!(FIELDS.contains(name), "{}: no field {name}", event.name);
@@ -192,11 +184,7 @@ mod tests {
     #[test]
     fn an_entry_has_its_fields_and_no_others() {
         let entries = journalled(|events| {
-            events.emit(
-                &event::CERTIFICATE_REQUESTED,
-                "asked",
-                &[("csr", "node-csr-a"), ("node", "node-a")],
-            );
+            events.emit(&event::CERTIFICATE_REQUESTED, "asked", &[("csr", "node-csr-a"), ("node", "node-a")]);
         });
         let want = [
             ("message", "asked"),
@@ -205,9 +193,7 @@ mod tests {
             ("eyewall_csr", "node-csr-a"),
             ("eyewall_node", "node-a"),
         ];
-        let want: BTreeMap<String, String> = want
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+        let want: BTreeMap<String, String> = want.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].0, want);
     }
@@ -221,11 +207,8 @@ mod tests {
         });
         assert_eq!(entries.len(), ALL.len());
         for (event, (_, names)) in ALL.iter().zip(&entries) {
-            let known: Vec<&str> = names
-                .iter()
-                .filter_map(|name| name.strip_prefix("eyewall_"))
-                .filter(|name| *name != "event")
-                .collect();
+            let known: Vec<&str> =
+                names.iter().filter_map(|name| name.strip_prefix("eyewall_")).filter(|name| *name != "event").collect();
             assert_eq!(known, FIELDS, "{}", event.name);
         }
     }

@@ -26,8 +26,7 @@ pub enum Sink {
 pub fn init() -> Sink {
     let level = level(std::env::var(LEVEL_VARIABLE).ok().as_deref());
     let stream = std::env::var("JOURNAL_STREAM").ok();
-    let (device, inode) =
-        nix::sys::stat::fstat(std::io::stderr()).map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
+    let (device, inode) = nix::sys::stat::fstat(std::io::stderr()).map_or((0, 0), |stat| (stat.st_dev, stat.st_ino));
     if is_journal(stream.as_deref(), device, inode)
         && let Ok(journal) = tracing_journald::layer()
     {
@@ -40,14 +39,10 @@ pub fn init() -> Sink {
                 debug: Priority::Debug,
                 ..PriorityMappings::new()
             });
-        let _ = tracing_subscriber::registry()
-            .with(journal.with_filter(ours(level)))
-            .try_init();
+        let _ = tracing_subscriber::registry().with(journal.with_filter(ours(level))).try_init();
         return Sink::Journal;
     }
-    let _ = tracing_subscriber::registry()
-        .with(Plain.with_filter(ours(level)))
-        .try_init();
+    let _ = tracing_subscriber::registry().with(Plain.with_filter(ours(level))).try_init();
     Sink::Stderr
 }
 
@@ -63,8 +58,7 @@ fn is_journal(stream: Option<&str>, device: u64, inode: u64) -> bool {
 
 /// An unknown word is `info`: a typing error must not silence the agent.
 fn level(word: Option<&str>) -> LevelFilter {
-    word.and_then(|word| word.parse().ok())
-        .unwrap_or(LevelFilter::INFO)
+    word.and_then(|word| word.parse().ok()).unwrap_or(LevelFilter::INFO)
 }
 
 /// Our lines at `level`; of other crates only what went wrong.
@@ -177,11 +171,7 @@ mod tests {
             ("zbus::connection", Level::INFO, false),
             ("zbus", Level::WARN, true),
         ] {
-            assert_eq!(
-                filter.would_enable(target, &level),
-                want,
-                "{target} {level}"
-            );
+            assert_eq!(filter.would_enable(target, &level), want, "{target} {level}");
         }
     }
 
@@ -210,10 +200,7 @@ mod tests {
         });
         assert_eq!(
             *kept.0.lock().expect("one thread"),
-            [
-                "WARN  peer-refused: only root may renew (pid=7 uid=1000)",
-                "INFO  plain"
-            ]
+            ["WARN  peer-refused: only root may renew (pid=7 uid=1000)", "INFO  plain"]
         );
     }
 }

@@ -173,7 +173,7 @@ impl Client {
     }
 
     async fn send(&self, method: Method, target: &'static str) -> Result<Response<Incoming>, QueryError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
         // Ends with the connection; what goes wrong there is told to the request.
@@ -202,12 +202,12 @@ impl Client {
         }
     }
 
-    fn unreachable(&self, error: io::Error) -> QueryError {
+    fn unreachable(&self, error: &io::Error) -> QueryError {
         let socket = self.socket.clone();
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => QueryError::NotRunning { socket },
             ErrorKind::PermissionDenied => QueryError::NotPermitted { socket },
-            _ => self.broken(&error),
+            _ => self.broken(error),
         }
     }
 
@@ -249,6 +249,14 @@ impl Lines {
 
     fn broken(&self, what: &str) -> QueryError {
         QueryError::Broken { socket: self.socket.clone(), what: what.to_owned() }
+    }
+}
+
+/// An error of a verb for a person: the sentence, and the word to search for.
+pub fn sentence(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<QueryError>() {
+        Some(query) => format!("{query} [{}]", query.kind()),
+        None => format!("{error:#}"),
     }
 }
 
@@ -322,9 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_a_verb_has_its_word() {
+        let socket = PathBuf::from("/s");
+        let query = anyhow::Error::from(QueryError::NotRunning { socket });
+        assert!(sentence(&query).ends_with(" [not-running]"), "{}", sentence(&query));
+        let other = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(sentence(&other), "outer: inner");
+    }
+
+    #[test]
     fn not_permitted_names_the_group() {
         let client = Client::new(Path::new("/run/eyewall/eyewall.sock"));
-        let error = client.unreachable(ErrorKind::PermissionDenied.into());
+        let error = client.unreachable(&ErrorKind::PermissionDenied.into());
         assert_eq!(error.kind(), "not-permitted");
         assert!(error.to_string().contains("group eyewall"), "{error}");
     }

@@ -112,15 +112,8 @@ impl Heartbeats {
     /// At least one of all loops must touch every half of WatchdogSec=.
     pub fn register(&self, task: &'static str, bound: Duration) -> Heartbeat {
         let mut beats = self.beats();
-        beats.tasks.push(Beat {
-            task,
-            bound,
-            last: Instant::now(),
-        });
-        Heartbeat {
-            of: self.clone(),
-            index: beats.tasks.len() - 1,
-        }
+        beats.tasks.push(Beat { task, bound, last: Instant::now() });
+        Heartbeat { of: self.clone(), index: beats.tasks.len() - 1 }
     }
 
     /// The first loop that is past its bound, if one is: then the agent is not alive, whatever else it does.
@@ -162,16 +155,11 @@ impl Heartbeat {
 }
 
 fn stalled(now: Instant, beats: &[Beat]) -> Option<&'static str> {
-    beats
-        .iter()
-        .find(|beat| now.saturating_duration_since(beat.last) > beat.bound)
-        .map(|beat| beat.task)
+    beats.iter().find(|beat| now.saturating_duration_since(beat.last) > beat.bound).map(|beat| beat.task)
 }
 
 fn is_due(now: Instant, pinged: Option<Instant>, every: Option<Duration>) -> bool {
-    every.is_some_and(|every| {
-        pinged.is_none_or(|pinged| now.saturating_duration_since(pinged) >= every)
-    })
+    every.is_some_and(|every| pinged.is_none_or(|pinged| now.saturating_duration_since(pinged) >= every))
 }
 
 #[cfg(test)]
@@ -183,27 +171,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_late_loop_is_a_stall() {
         let start = Instant::now();
-        let beat = |task, bound: u32, last: u32| Beat {
-            task,
-            bound: SECOND * bound,
-            last: start + SECOND * last,
-        };
+        let beat = |task, bound: u32, last: u32| Beat { task, bound: SECOND * bound, last: start + SECOND * last };
         for (name, now, beats, want) in [
             ("no loops", 100, vec![], None),
-            (
-                "all fresh",
-                100,
-                vec![beat("a", 60, 50), beat("b", 10, 95)],
-                None,
-            ),
+            ("all fresh", 100, vec![beat("a", 60, 50), beat("b", 10, 95)], None),
             ("at the bound", 100, vec![beat("a", 60, 40)], None),
             ("past it", 101, vec![beat("a", 60, 40)], Some("a")),
-            (
-                "one of two",
-                100,
-                vec![beat("a", 60, 99), beat("b", 10, 80)],
-                Some("b"),
-            ),
+            ("one of two", 100, vec![beat("a", 60, 99), beat("b", 10, 80)], Some("b")),
         ] {
             assert_eq!(stalled(start + SECOND * now, &beats), want, "{name}");
         }
@@ -233,17 +207,8 @@ mod tests {
         let mut pinged = Vec::new();
         for round in 0..5_u64 {
             alive.touch();
-            pinged.push(
-                beats
-                    .beats()
-                    .pinged
-                    .map(|at| (Instant::now() - at).as_secs()),
-            );
-            assert_eq!(
-                beats.stalled(),
-                (round >= 2).then_some("kubelet"),
-                "{round}"
-            );
+            pinged.push(beats.beats().pinged.map(|at| (Instant::now() - at).as_secs()));
+            assert_eq!(beats.stalled(), (round >= 2).then_some("kubelet"), "{round}");
             tokio::time::advance(SECOND * 60).await;
         }
         let seconds = [0, 0, 60, 120, 180].map(Some);

@@ -24,18 +24,12 @@ pub struct Audit {
 impl Audit {
     /// Tells through `events`.
     pub fn new(events: Events) -> Self {
-        Self {
-            events,
-            refused: Mutex::default(),
-        }
+        Self { events, refused: Mutex::default() }
     }
 
     /// Every command that is carried out is told.
     pub fn accepted(&self, peer: Peer, command: &'static str) {
-        let message = format!(
-            "Process {} of uid {} asked for {command}.",
-            peer.pid, peer.uid
-        );
+        let message = format!("Process {} of uid {} asked for {command}.", peer.pid, peer.uid);
         self.tell(&COMMAND_ACCEPTED, message, peer, command);
     }
 
@@ -53,31 +47,14 @@ impl Audit {
             }
             refused.push((peer.uid, now));
         }
-        let message = format!(
-            "Process {} of uid {} asked for {command} and was refused: only root may.",
-            peer.pid, peer.uid
-        );
+        let message =
+            format!("Process {} of uid {} asked for {command} and was refused: only root may.", peer.pid, peer.uid);
         self.tell(&PEER_REFUSED, message, peer, command);
     }
 
-    fn tell(
-        &self,
-        event: &'static eyewall_core::event::Event,
-        message: String,
-        peer: Peer,
-        command: &'static str,
-    ) {
+    fn tell(&self, event: &'static eyewall_core::event::Event, message: String, peer: Peer, command: &'static str) {
         let [uid, gid, pid] = [peer.uid, peer.gid, peer.pid].map(|id| id.to_string());
-        self.events.emit(
-            event,
-            message,
-            &[
-                ("command", command),
-                ("uid", &uid),
-                ("gid", &gid),
-                ("pid", &pid),
-            ],
-        );
+        self.events.emit(event, message, &[("command", command), ("uid", &uid), ("gid", &gid), ("pid", &pid)]);
     }
 }
 
@@ -89,11 +66,7 @@ mod tests {
     async fn who_knocks_in_a_loop_is_told_once() {
         let events = Events::new();
         let audit = Audit::new(events.clone());
-        let peer = |uid| Peer {
-            uid,
-            gid: 1,
-            pid: 2,
-        };
+        let peer = |uid| Peer { uid, gid: 1, pid: 2 };
         for _ in 0..100 {
             audit.refused(peer(1000), "certificates-renew");
         }
@@ -102,11 +75,8 @@ mod tests {
         audit.refused(peer(1000), "certificates-renew");
         audit.accepted(peer(0), "certificates-renew");
         audit.accepted(peer(0), "certificates-renew");
-        let told: Vec<_> = events
-            .recent()
-            .iter()
-            .map(|record| (record.event.clone(), record.fields["uid"].clone()))
-            .collect();
+        let told: Vec<_> =
+            events.recent().iter().map(|record| (record.event.clone(), record.fields["uid"].clone())).collect();
         let want = [
             ("peer-refused", "1000"),
             ("peer-refused", "1001"),

@@ -30,10 +30,7 @@ pub struct Cache {
 impl Cache {
     /// Makes nothing before the first request.
     pub fn new(status: watch::Receiver<Arc<Status>>) -> Self {
-        Self {
-            status,
-            pages: Mutex::new(None),
-        }
+        Self { status, pages: Mutex::new(None) }
     }
 
     /// The documents of the status as it is now.
@@ -81,11 +78,7 @@ mod tests {
         let cache = Cache::new(receiver);
         let first = cache.pages().expect("serializes");
         let again = cache.pages().expect("serializes");
-        assert_eq!(
-            first.status.as_ptr(),
-            again.status.as_ptr(),
-            "the same bytes"
-        );
+        assert_eq!(first.status.as_ptr(), again.status.as_ptr(), "the same bytes");
 
         let mut status = example::status();
         status.agent.version = "9.9.9".to_owned();

@@ -18,11 +18,7 @@ pub fn status() -> Status {
             version: "0.1.0".to_owned(),
             pid: 42,
             started_at: at,
-            config: ConfigStatus {
-                files: Vec::new(),
-                loaded_at: at,
-                refused: None,
-            },
+            config: ConfigStatus { files: Vec::new(), loaded_at: at, refused: None },
             limits: Vec::new(),
         },
         certificates: CertificatesStatus {
@@ -36,10 +32,7 @@ pub fn status() -> Status {
             current: None,
             request: None,
             ca: None,
-            clock: ClockView {
-                trusted: true,
-                reason: Reason::new("synchronized", "The clock is synchronized."),
-            },
+            clock: ClockView { trusted: true, reason: Reason::new("synchronized", "The clock is synchronized.") },
             installed_total: 1,
             failures_total: 0,
         },

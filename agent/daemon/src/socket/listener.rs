@@ -32,17 +32,13 @@ struct Own {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another daemon holds the lock beside it.
-    #[error(
-        "another eyewall already serves {path}; stop it first, or give this one another socket path"
-    )]
+    #[error("another eyewall already serves {path}; stop it first, or give this one another socket path")]
     AlreadyRunning {
         /// The socket.
         path: PathBuf,
     },
     /// There is something else at the path, which is not ours to remove.
-    #[error(
-        "{path} is there and is not a socket; move it away, or choose another path in [socket]"
-    )]
+    #[error("{path} is there and is not a socket; move it away, or choose another path in [socket]")]
     NotASocket {
         /// What is in the way.
         path: PathBuf,
@@ -110,8 +106,7 @@ pub fn listen(path: &Path) -> Result<Bound, ListenError> {
     let mut passed = listenfd::ListenFd::from_env();
     match passed.take_unix_listener(0) {
         Ok(Some(listener)) => Ok(Bound {
-            listener: into_tokio(listener)
-                .map_err(|source| ListenError::BadActivation { source })?,
+            listener: into_tokio(listener).map_err(|source| ListenError::BadActivation { source })?,
             own: None,
         }),
         Ok(None) => bind(path),
@@ -120,40 +115,23 @@ pub fn listen(path: &Path) -> Result<Bound, ListenError> {
 }
 
 fn bind(path: &Path) -> Result<Bound, ListenError> {
-    let fault = |doing: &'static str| {
-        move |source: io::Error| ListenError::Io {
-            path: path.to_owned(),
-            doing,
-            source,
-        }
-    };
-    let group = Group::from_name(GROUP)
-        .ok()
-        .flatten()
-        .map(|group| group.gid);
+    let fault = |doing: &'static str| move |source: io::Error| ListenError::Io { path: path.to_owned(), doing, source };
+    let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
     if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty())
         && !directory.exists()
     {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(directory)
-            .map_err(fault("make its directory"))?;
+        DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(fault("make its directory"))?;
         give(directory, group);
     }
 
     let lock = lock(path)?;
     match std::fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => {
-            return Err(ListenError::NotASocket {
-                path: path.to_owned(),
-            });
+            return Err(ListenError::NotASocket { path: path.to_owned() });
         }
         // Nobody holds the lock, but systemd may listen there without one.
         Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(ListenError::AlreadyRunning {
-                path: path.to_owned(),
-            });
+            return Err(ListenError::AlreadyRunning { path: path.to_owned() });
         }
         Ok(_) => std::fs::remove_file(path).map_err(fault("remove a dead daemon's"))?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -165,26 +143,16 @@ fn bind(path: &Path) -> Result<Bound, ListenError> {
     let listener = StdListener::bind(path);
     umask(before);
     let listener = listener.map_err(fault("bind"))?;
-    let own = Own {
-        path: path.to_owned(),
-        _lock: lock,
-    };
+    let own = Own { path: path.to_owned(), _lock: lock };
     give(path, group);
-    Ok(Bound {
-        listener: into_tokio(listener).map_err(fault("listen"))?,
-        own: Some(own),
-    })
+    Ok(Bound { listener: into_tokio(listener).map_err(fault("listen"))?, own: Some(own) })
 }
 
 /// A lock file rather than only a try to connect: two daemons that start at once must not both remove the other's socket.
 fn lock(path: &Path) -> Result<Flock<std::fs::File>, ListenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let fault = |source: io::Error| ListenError::Io {
-        path: path.to_owned(),
-        doing: "open the lock beside it",
-        source,
-    };
+    let fault = |source: io::Error| ListenError::Io { path: path.to_owned(), doing: "open the lock beside it", source };
     let file = nix::fcntl::open(
         Path::new(&name),
         OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
@@ -192,9 +160,7 @@ fn lock(path: &Path) -> Result<Flock<std::fs::File>, ListenError> {
     )
     .map_err(|errno| fault(errno.into()))?;
     Flock::lock(file.into(), FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => ListenError::AlreadyRunning {
-            path: path.to_owned(),
-        },
+        nix::errno::Errno::EWOULDBLOCK => ListenError::AlreadyRunning { path: path.to_owned() },
         errno => fault(errno.into()),
     })
 }
@@ -261,10 +227,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let path = root.path().join("s");
         drop(StdListener::bind(&path).expect("bound"));
-        assert!(
-            path.exists(),
-            "std leaves the file, as a killed daemon does"
-        );
+        assert!(path.exists(), "std leaves the file, as a killed daemon does");
         let _bound = bind(&path).expect("replaced");
         std::os::unix::net::UnixStream::connect(&path).expect("it answers");
     }

@@ -16,7 +16,7 @@ mod example;
 #[cfg(test)]
 mod tests;
 
-pub use listener::{Bound, ListenError, listen};
+pub use listener::{Bound, listen};
 pub use peer::Peer;
 pub use server::serve;
 

@@ -23,10 +23,7 @@ impl Peer {
         Ok(Self {
             uid: credentials.uid(),
             gid: credentials.gid(),
-            pid: credentials
-                .pid()
-                .and_then(|pid| u32::try_from(pid).ok())
-                .unwrap_or(0),
+            pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
         })
     }
 

@@ -40,12 +40,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of this kind.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind,
-            message: message.into(),
-            allow: None,
-        }
+        Self { status, kind, message: message.into(), allow: None }
     }
 }
 
@@ -65,10 +60,10 @@ fn resource(path: &str) -> Option<(&'static str, Query)> {
 
 /// Promised by the interface, and not there yet: a client can tell this from a typing error.
 fn is_planned(path: &str) -> bool {
-    ["/v1/posture", "/v1/reboot"].iter().any(|planned| {
-        path.strip_prefix(planned)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }) || path == "/metrics"
+    ["/v1/posture", "/v1/reboot"]
+        .iter()
+        .any(|planned| path.strip_prefix(planned).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        || path == "/metrics"
 }
 
 /// The question of a request.
@@ -127,31 +122,19 @@ mod tests {
             ("GET /v1/certificates", Ok(Query::Certificates)),
             ("GET /v1/kubelet", Ok(Query::Kubelet)),
             ("GET /v1/events", Ok(Query::Events { follow: false })),
-            (
-                "GET /v1/events?follow=1",
-                Ok(Query::Events { follow: true }),
-            ),
-            (
-                "GET /v1/events?follow=0",
-                Ok(Query::Events { follow: false }),
-            ),
+            ("GET /v1/events?follow=1", Ok(Query::Events { follow: true })),
+            ("GET /v1/events?follow=0", Ok(Query::Events { follow: false })),
             ("GET /healthz", Ok(Query::Health)),
             ("GET /readyz", Ok(Query::Ready)),
             ("POST /v1/certificates/renew", Ok(Query::Renew)),
-            (
-                "GET /v1/certificates/renew",
-                refused(405, "method-not-allowed"),
-            ),
+            ("GET /v1/certificates/renew", refused(405, "method-not-allowed")),
             ("POST /v1/status", refused(405, "method-not-allowed")),
             ("HEAD /v1/status", refused(405, "method-not-allowed")),
             ("DELETE /v1/events", refused(405, "method-not-allowed")),
             ("GET /v1/events?follow=yes", refused(400, "bad-query")),
             ("GET /v1/status?follow=1", refused(400, "bad-query")),
             ("GET /v1/posture", refused(404, "not-in-this-version")),
-            (
-                "POST /v1/posture/check",
-                refused(404, "not-in-this-version"),
-            ),
+            ("POST /v1/posture/check", refused(404, "not-in-this-version")),
             ("POST /v1/reboot/hold", refused(404, "not-in-this-version")),
             ("GET /metrics", refused(404, "not-in-this-version")),
             ("GET /v1/rebooted", refused(404, "no-such-path")),

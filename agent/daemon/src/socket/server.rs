@@ -68,6 +68,7 @@ pub async fn serve(bound: Bound, deps: Deps) -> io::Error {
 }
 
 pub(super) async fn serve_with(bound: Bound, deps: Deps, limits: Limits) -> io::Error {
+    tracing::debug!(activated = bound.is_activated(), "the socket is served");
     let answerer = Arc::new(Answerer::new(deps, limits));
     let doors = Doors {
         all: Arc::new(Semaphore::new(limits.connections)),
@@ -233,11 +234,7 @@ mod tests {
             root: Arc::new(Semaphore::new(1)),
             farewell: Arc::new(Semaphore::new(1)),
         };
-        let peer = |uid| Peer {
-            uid,
-            gid: 0,
-            pid: 1,
-        };
+        let peer = |uid| Peer { uid, gid: 0, pid: 1 };
         let _hog = doors.enter(peer(1000)).expect("the one place");
         assert!(doors.enter(peer(1000)).is_none());
         let _root = doors.enter(peer(0)).expect("a reserved place");

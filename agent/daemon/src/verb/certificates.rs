@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Global;
 use super::terminal::{Terminal, print};
-use crate::query::{Client, QueryError, runtime};
+use crate::query::{Client, QueryError, runtime, sentence};
 
 /// The link to the PEM in force, as the kubelet names it.
 const CURRENT: &str = "kubelet-client-current.pem";
@@ -52,7 +52,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
         Ok(Health::Good) => ExitCode::SUCCESS,
         Ok(Health::Bad | Health::Unknown) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("eyewall certificates: {error:#}");
+            eprintln!("eyewall certificates: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
@@ -112,12 +112,12 @@ fn needs_renewal(global: &Global, file: Option<&Path>) -> ExitCode {
     };
     let path = file.map_or_else(|| config.certificates.directory.join(CURRENT), Path::to_path_buf);
     let now = Time(crate::clock::now());
-    let (verdict, sentence) = judge(&path, config.certificates.renew_at, now);
+    let (verdict, told) = judge(&path, config.certificates.renew_at, now);
     match verdict {
         Verdict::Due | Verdict::NotDue => {
-            print(&format!("{sentence}\n"));
+            print(&format!("{told}\n"));
         }
-        Verdict::NoFile | Verdict::CannotTell => eprintln!("eyewall certificates: {sentence}"),
+        Verdict::NoFile | Verdict::CannotTell => eprintln!("eyewall certificates: {told}"),
     }
     verdict.code()
 }

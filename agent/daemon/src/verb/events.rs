@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
 use super::terminal::{Terminal, print, reader_gone};
-use crate::query::{Client, QueryError, runtime};
+use crate::query::{Client, QueryError, runtime, sentence};
 
 /// Between two tries to find a daemon that went away.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("eyewall events: {error:#}");
+            eprintln!("eyewall events: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Global;
 use super::terminal::{Canvas, Terminal, print, reader_gone};
-use crate::query::{Client, QueryError, runtime};
+use crate::query::{Client, QueryError, runtime, sentence};
 
 /// How often `--watch` looks and draws.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
         Ok(Health::Good) => ExitCode::SUCCESS,
         Ok(Health::Bad | Health::Unknown) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("eyewall status: {error:#}");
+            eprintln!("eyewall status: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,9 +1,11 @@
 //! What the verbs know of the terminal they write to.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 /// The width of a page on paper; what is assumed where there is no terminal.
 const WIDTH: usize = 80;
@@ -50,11 +52,13 @@ pub fn print(text: &str) -> bool {
 /// Ends when the reader of standard output went away (`| head`): who only writes when something changes would not see it
 /// for days. Where that cannot be watched, as for a file, it never ends.
 pub async fn reader_gone() {
-    if let Ok(out) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) {
-        // An error of the wait itself is no end of the reader.
-        if out.ready(Interest::ERROR).await.is_ok() {
-            return;
-        }
+    // Only watched, never written through, so it may stay blocking; and it need not be a pipe: a terminal hangs up too.
+    let watched =
+        io::stdout().as_fd().try_clone_to_owned().and_then(|out| pipe::Sender::from_file_unchecked(File::from(out)));
+    if let Ok(out) = watched
+        && out.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
     }
     std::future::pending().await
 }
