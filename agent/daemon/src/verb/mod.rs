@@ -24,12 +24,7 @@ pub const CONFIG: u8 = 78;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// The configuration; drop-ins are read from FILE.d/*.toml
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "/etc/eyewall/eyewall.toml"
-    )]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/eyewall/eyewall.toml")]
     pub config: PathBuf,
     /// The daemon's socket; by default what the configuration says
     #[arg(long, global = true, value_name = "PATH")]
@@ -48,8 +43,6 @@ impl Global {
     /// Where the daemon is asked. A configuration with faults is the daemon's matter: it goes on with the one before, so
     /// the usual path is the best guess, and `eyewall status` then tells the faults.
     pub fn socket_path(&self) -> PathBuf {
-        self.socket
-            .clone()
-            .unwrap_or_else(|| self.load().unwrap_or_default().socket.path)
+        self.socket.clone().unwrap_or_else(|| self.load().unwrap_or_default().socket.path)
     }
 }
