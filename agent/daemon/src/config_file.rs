@@ -37,6 +37,8 @@ pub struct Files {
     pub path: PathBuf,
     /// `--node-name`: wins over `node.name`.
     pub node_name: Option<String>,
+    /// `--socket`: wins over `socket.path`.
+    pub socket: Option<PathBuf>,
 }
 
 /// A configuration that was read.
@@ -51,7 +53,7 @@ pub struct Loaded {
 impl Files {
     /// The configuration at `path`, without anything from the command line.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), node_name: None }
+        Self { path: path.to_owned(), node_name: None, socket: None }
     }
 
     /// Reads all files. No file at all is the defaults.
@@ -76,6 +78,9 @@ impl Files {
             (Ok(mut config), None) => {
                 if let Some(name) = &self.node_name {
                     config.node.name = Some(name.clone());
+                }
+                if let Some(socket) = &self.socket {
+                    config.socket.path.clone_from(socket);
                 }
                 Ok(Loaded { config, files: sources.into_iter().map(|source| source.name).collect() })
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use eyewall_core::config::Config;
 use eyewall_core::event;
+use eyewall_core::kubelet::wedge::Policy;
 use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,7 +17,7 @@ use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{capabilities, certificates, clock, host, journal, socket};
+use crate::{capabilities, certificates, clock, host, journal, kubelet, socket};
 
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
@@ -32,8 +33,8 @@ pub struct Args {
 /// The daemon.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
     journal::init();
-    let files = Files { path: global.config.clone(), node_name: args.node_name.clone() };
-    let mut loaded = match files.load() {
+    let files = Files { path: global.config.clone(), node_name: args.node_name.clone(), socket: global.socket.clone() };
+    let loaded = match files.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults.iter() {
@@ -42,9 +43,6 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
             return verb::CONFIG.into();
         }
     };
-    if let Some(path) = &global.socket {
-        loaded.config.socket.path.clone_from(path);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Only name resolution and a few file reads go there.
@@ -97,6 +95,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         hostname: host::hostname,
         draw: host::draw,
     }));
+    let kubelet_heartbeat = heartbeats.register("kubelet", kubelet::task::ROUND);
     let serve = tokio::spawn(socket::serve(
         bound,
         socket::Deps { status: status_rx.clone(), events: events.clone(), renew: renew_tx, heartbeats },
@@ -108,7 +107,18 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         status: config_status_tx,
         events: events.clone(),
     }));
-    let _keep = kubelet_tx;
+    tokio::spawn(kubelet::task::run(kubelet::task::Deps {
+        config: config_rx,
+        status: kubelet_tx,
+        events: events.clone(),
+        heartbeat: kubelet_heartbeat,
+        clock: clock::now,
+        bus: kubelet::systemd::Bus::System,
+        record: kubelet::RECORD.into(),
+        process_name: kubelet::process_name,
+        runtime: kubelet::runtime::of_host,
+        policy: Policy::default(),
+    }));
 
     let mut supervisor = Supervisor::new();
     let node = page.compose().node.name.unwrap_or_default();

@@ -42,11 +42,12 @@ fn no_file_is_the_defaults_and_drop_ins_come_by_name() {
     assert_eq!(loaded.files, want);
 
     write(&path, "certificates.keep = 5\nreboot.group = 'b'\nnode.name = 'c'");
-    let named = Files { node_name: Some("d".to_owned()), ..files };
+    let named = Files { node_name: Some("d".to_owned()), socket: Some("/s".into()), ..files };
     let loaded = named.load().expect("all three");
     assert_eq!(loaded.config.certificates.keep, 20);
     assert_eq!(loaded.config.reboot.group, "a");
     assert_eq!(loaded.config.node.name.as_deref(), Some("d"));
+    assert_eq!(loaded.config.socket.path, Path::new("/s"));
     assert_eq!(loaded.files.len(), 3);
 }
 
@@ -135,6 +136,7 @@ async fn a_good_change_is_taken_over_and_a_bad_one_is_refused() {
     let mut followed = Followed::start(&path);
     tokio::time::sleep(Duration::from_millis(50)).await;
 
+    assert_eq!(followed.story(), [""; 0], "what was read at the start is no news");
     write(&path, "certificates.keep = 5");
     let status = followed.next_status().await;
     assert_eq!(status.files, [path.display().to_string()]);

@@ -93,7 +93,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
 }
 
 fn files(global: &Global, args: &Args) -> Files {
-    Files { path: global.config.clone(), node_name: args.node_name.clone() }
+    Files { path: global.config.clone(), node_name: args.node_name.clone(), socket: None }
 }
 
 fn request(args: &Args, config: Config) -> Request {
