@@ -38,6 +38,8 @@ pub struct Node {
     name: String,
     child: Option<Child>,
     environment: Vec<(String, String)>,
+    /// Another copy of the binary than the one beside the tests.
+    program: Option<PathBuf>,
     /// Put before the binary: what ends in an exec of it (`unshare`, `setpriv`, `strace -D`), so that the child is the daemon.
     wrapper: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl Node {
             child: None,
             // No bus unless a test gives one: the machine's own must not be touched.
             environment: vec![("DBUS_SYSTEM_BUS_ADDRESS".to_owned(), "unix:path=/nonexistent/bus".to_owned())],
+            program: None,
             wrapper: Vec::new(),
         };
         for directory in ["etc", "pki", "run", "kubernetes"] {
@@ -133,6 +136,11 @@ impl Node {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Runs this copy of the binary.
+    pub fn program(&mut self, path: &Path) {
+        self.program = Some(path.to_owned());
+    }
+
     /// What stands before the binary when it is started.
     pub fn wrapper(&mut self, words: &[&str]) {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
@@ -144,7 +152,8 @@ impl Node {
     /// There is no binary.
     pub fn command(&self, verb: &[&str]) -> Result<Command> {
         let mut words = self.wrapper.clone();
-        words.push(binary()?.to_string_lossy().into_owned());
+        let program = self.program.clone().map_or_else(binary, Ok)?;
+        words.push(program.to_string_lossy().into_owned());
         let (program, before) = words.split_first().context("no words")?;
         let mut command = Command::new(program);
         command
