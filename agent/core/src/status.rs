@@ -287,7 +287,14 @@ pub struct ImageView {
     pub chosen_at: Time,
 }
 
-/// `GET /v1/events`: `{"events": [...]}`, oldest first; with `?follow=1` one JSON object a line.
+/// `GET /v1/events`. With `?follow=1` there is no frame: one [`EventRecord`] a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// The newest that are kept, oldest first.
+    pub events: Vec<EventRecord>,
+}
+
+/// One event as it was told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// Counts up from 1 with each start of the agent; a gap means that records were dropped.

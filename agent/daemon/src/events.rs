@@ -65,7 +65,8 @@ impl Events {
         ring.last += 1;
         let record = Arc::new(EventRecord {
             sequence: ring.last,
-            at: Time(crate::clock::now()),
+            // Whole seconds, as they are told: what is read back is what was kept.
+            at: Time::from_unix(Time(crate::clock::now()).unix()),
             event: event.name.to_owned(),
             message_id: event.id.to_owned(),
             message,

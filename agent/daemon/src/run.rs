@@ -127,6 +127,9 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         format!("eyewall {} is running", env!("CARGO_PKG_VERSION")),
         &[("version", env!("CARGO_PKG_VERSION")), ("node", &node)],
     );
+    for limit in &page.limits {
+        events.emit(&event::AGENT_LIMITED, limit.message.clone(), &[("kind", &limit.kind)]);
+    }
     let composed = compose(page, status_tx, &mut supervisor);
     tokio::select! {
         () = composed => anyhow::bail!("a task ended that never should"),

@@ -103,22 +103,13 @@ events! {
          See `timedatectl status` and `chronyc tracking`. The agent goes on by itself.",
     };
 
-    /// The clock of this host is trusted again.
-    CLOCK_TRUSTED = Event {
-        id: "49783af9eb77430c8306ec8502fa7686",
-        name: "clock-trusted",
-        priority: Priority::Info,
-        subject: "The clock of this host is trusted again",
-        meaning: "Certificates are judged and asked for again.",
-    };
-
     /// The kubelet's client certificate is now @EYEWALL_STATE@.
     CERTIFICATE_STATE_CHANGED = Event {
         id: "9d30f6357b3243ae9370d337b0922516",
         name: "certificate-state-changed",
         priority: Priority::Info,
         subject: "The kubelet's client certificate is now @EYEWALL_STATE@",
-        meaning: "Its state was @EYEWALL_STATE_BEFORE@. `eyewall certificates` shows why and what happens next.",
+        meaning: "`eyewall certificates` shows why, and what happens next.",
     };
 
     /// A certificate was asked for.

@@ -34,9 +34,9 @@ pub struct Answerer {
     followers: Arc<Semaphore>,
 }
 
-/// `GET /v1/events`.
+/// [`eyewall_core::status::Story`] without a copy of each record.
 #[derive(Serialize)]
-struct Story<'a> {
+struct Kept<'a> {
     events: Vec<&'a EventRecord>,
 }
 
@@ -60,7 +60,7 @@ impl Answerer {
             Query::Events { follow: false } => {
                 let records = self.deps.events.recent();
                 let events = records.iter().map(|record| &**record).collect();
-                let story = document(&Story { events }).map_err(|_| Refusal::broken())?;
+                let story = document(&Kept { events }).map_err(|_| Refusal::broken())?;
                 Ok(json(StatusCode::OK, story))
             }
             Query::Events { follow: true } => self.follow(deadline),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eyewall_core::event;
-use eyewall_core::status::{CertificatesStatus, ErrorBody, EventRecord, Health, KubeletStatus, Status};
+use eyewall_core::status::{CertificatesStatus, ErrorBody, EventRecord, Health, KubeletStatus, Status, Story};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -123,6 +123,12 @@ async fn documents_are_those_of_the_newest_status() {
     let kubelet: KubeletStatus = client.get("/v1/kubelet").await.expect("a part");
     assert_eq!(certificates.installed_total, 2);
     assert_eq!(kubelet.restarts_total, 3);
+
+    daemon.events.emit(&event::CONFIG_APPLIED, "taken over", &[("files", "a b")]);
+    let story: Story = client.get("/v1/events").await.expect("the story");
+    let kept: Vec<EventRecord> = daemon.events.recent().iter().map(|record| (**record).clone()).collect();
+    assert_eq!(story.events, kept);
+    assert_eq!(kept.len(), 1);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use eyewall_core::screen::event_line;
-use eyewall_core::status::EventRecord;
-use serde::{Deserialize, Serialize};
+use eyewall_core::status::{EventRecord, Story};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Global;
@@ -25,12 +25,6 @@ pub struct Args {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-}
-
-/// `GET /v1/events`.
-#[derive(Deserialize)]
-struct Story {
-    events: Vec<EventRecord>,
 }
 
 /// Runs the verb.
