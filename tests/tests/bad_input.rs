@@ -304,6 +304,19 @@ async fn an_unapproved_request_is_waited_for_with_one_object() -> Result<()> {
     is_mended(&node).await
 }
 
+#[tokio::test]
+async fn a_kubeconfig_that_changes_while_approval_is_waited_for_is_seen_at_once() -> Result<()> {
+    let (never, mut node) = cluster().await?;
+    never.set_approval(ApprovalMode::Manual);
+    node.give_kubeconfig(&never.bootstrap_kubeconfig())?;
+    node.start()?;
+    node.wait(SOON, |status| status.certificates.state == CertificateState::PendingApproval).await?;
+    let other = ApiServer::start(Options::default()).await?;
+    node.give_kubeconfig(&other.bootstrap_kubeconfig())?;
+    node.wait_for(Duration::from_secs(2), "valid", "certificate-valid").await?;
+    Ok(())
+}
+
 /// The wall clock, for certificates that are made for a test.
 trait NowForTests {
     fn now_for_tests() -> SystemTime;

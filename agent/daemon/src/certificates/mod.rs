@@ -36,6 +36,10 @@ use publish::Publisher;
 const DISK: Backoff = Backoff::seconds(2, 60);
 /// How long to let a file settle after the first sign of a change.
 const SETTLE: Duration = Duration::from_millis(20);
+/// More steps in a row than any honest line has (quarantine, forget, prepare, clock, ask), and the pause after them: no fault
+/// of ours or of a disk may become a busy loop.
+const TURNS: u32 = 16;
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// systemd-timesyncd touches this when the clock is set (systemd-timesyncd.service(8)); where another service keeps
 /// the time, the API server's date vouches.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
@@ -100,14 +104,24 @@ pub async fn run(deps: Deps) {
         tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
     }
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
-    let mut task = Task { deps, memory: Memory::default(), publisher };
+    let mut task = Task { deps, memory: Memory::default(), publisher, wake };
+    let mut turns = 0;
     loop {
         task.deps.heartbeat.touch();
         let config = Arc::clone(&task.deps.config.borrow_and_update());
         hints.follow(&[&config.cluster.bootstrap_kubeconfig]);
-        if let Next::Wait(until) = task.turn(&config).await {
+        let mut next = task.turn(&config).await;
+        turns += 1;
+        if matches!(next, Next::Again) && turns > TURNS {
+            tracing::warn!(
+                "{TURNS} steps without an end; the store is changed from elsewhere, or a disk does not keep what it is given"
+            );
+            next = Next::Wait((task.deps.clock)() + UNSETTLED);
+        }
+        if let Next::Wait(until) = next {
+            turns = 0;
             task.memory.client = None;
-            task.rest(&wake, until).await;
+            task.rest(until).await;
         }
     }
 }
@@ -117,6 +131,8 @@ struct Task {
     deps: Deps,
     memory: Memory,
     publisher: Publisher,
+    /// A hint that a file changed.
+    wake: Arc<Notify>,
 }
 
 impl Task {
@@ -147,7 +163,7 @@ impl Task {
                 Ok(())
             }
             Step::Ask(identity) => {
-                self.ask(&store, &policy, &world, identity).await;
+                self.ask(&store, &world, identity).await;
                 Ok(())
             }
         };
@@ -159,7 +175,7 @@ impl Task {
             Err(reason) => {
                 self.memory.disk = self.memory.disk.saturating_add(1);
                 let now = (self.deps.clock)();
-                self.publisher.fault(now, &reason);
+                self.publisher.fault(&reason);
                 Next::Wait(now + DISK.delay(self.memory.disk, (self.deps.draw)()))
             }
         }
@@ -260,7 +276,7 @@ impl Task {
         }
     }
 
-    async fn ask(&mut self, store: &Store, policy: &Policy, world: &World, identity: Identity) {
+    async fn ask(&mut self, store: &Store, world: &World, identity: Identity) {
         let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request) else {
             return;
         };
@@ -268,24 +284,28 @@ impl Task {
         let ended = match self.connection(joined, identity, pem).await {
             Err(error) => obtain::outcome(error).into(),
             Ok(_) => {
-                let clock = self.deps.clock;
                 let on = obtain::Attempt { node, joined, open, store };
-                let Self { memory, publisher, .. } = self;
+                let Self { memory, publisher, wake, deps } = self;
+                let clock = deps.clock;
                 // Lent to the attempt and given back: the report of progress needs the rest of the memory.
-                let Some((_, mut client)) = memory.client.take() else {
-                    return;
-                };
-                let mut told = |progress| publisher.progress(clock(), policy, world, memory, identity, progress);
-                match timeout(obtain::WITHIN, obtain::attempt(&mut client, &on, clock, &mut told)).await {
-                    Ok(ended) => {
-                        memory.client = Some((identity, client));
-                        ended
-                    }
-                    // The connection is in an unknown state and goes with its client.
-                    Err(_) => {
-                        let within = obtain::WITHIN.as_secs();
-                        Outcome::Unreachable(format!("the attempt came to no end within {within} s")).into()
-                    }
+                let Some((_, mut client)) = memory.client.take() else { return };
+                let mut told = |progress| publisher.progress(clock(), world, memory, identity, progress);
+                let attempt = timeout(obtain::WITHIN, obtain::attempt(&mut client, &on, clock, &mut told));
+                tokio::select! {
+                    ended = attempt => match ended {
+                        Ok(ended) => {
+                            memory.client = Some((identity, client));
+                            ended
+                        }
+                        // The connection is in an unknown state and goes with its client.
+                        Err(_) => {
+                            let within = obtain::WITHIN.as_secs();
+                            Outcome::Unreachable(format!("the attempt came to no end within {within} s")).into()
+                        }
+                    },
+                    // What was waited for may not be what is wanted now; the request is found again if it is.
+                    () = wake.notified() => return tokio::time::sleep(SETTLE).await,
+                    Ok(()) = deps.config.changed() => return deps.config.mark_changed(),
                 }
             }
         };
@@ -311,13 +331,13 @@ impl Task {
     }
 
     /// Waits until `until` by the wall clock, or for a hint.
-    async fn rest(&mut self, wake: &Notify, until: SystemTime) {
+    async fn rest(&mut self, until: SystemTime) {
         let span = until.duration_since((self.deps.clock)()).unwrap_or_default();
         // The wall clock may be set while we sleep, and the sleep does not notice: never long.
         let span = span.clamp(Duration::from_millis(10), rotation::LOOK_AGAIN);
         tokio::select! {
             () = tokio::time::sleep(span) => {}
-            () = wake.notified() => {
+            () = self.wake.notified() => {
                 // A file is being replaced: what comes next is a moment away, and half a file is a fault nobody made.
                 tokio::time::sleep(SETTLE).await;
             }

@@ -63,14 +63,13 @@ impl Publisher {
     }
 
     /// Tells that a step failed on this host's own disk.
-    pub fn fault(&mut self, now: SystemTime, reason: &Reason) {
+    pub fn fault(&mut self, reason: &Reason) {
         let Some(mut status) = self.status.borrow().clone() else {
             return;
         };
         status.reason = reason.clone();
         status.next = "it is tried again".to_owned();
         status.next_at = None;
-        let _ = now;
         self.failures_total += 1;
         status.failures_total = self.failures_total;
         self.change(&status);
@@ -81,7 +80,6 @@ impl Publisher {
     pub fn progress(
         &mut self,
         now: SystemTime,
-        policy: &Policy,
         world: &World,
         memory: &Memory,
         identity: Identity,
@@ -121,7 +119,6 @@ impl Publisher {
         }
         "it is watched until it is issued".clone_into(&mut status.next);
         status.next_at = None;
-        let _ = policy;
         self.send(status);
     }
 
