@@ -59,11 +59,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // clap's own code is 2; sysexits' EX_USAGE is what units and scripts are promised.
             let _ = error.print();
-            return if error.use_stderr() {
-                verb::USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { verb::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     match cli.verb {

@@ -8,7 +8,7 @@ use crate::status::Reason;
 /// One fault. It prints as `file:line:column: sentence`, which editors and `grep -n` readers know how to jump to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The file, as it was named to [`super::read`].
+    /// The file, as it was named to [`fn@super::read`].
     pub file: String,
     /// From 1.
     pub line: u32,

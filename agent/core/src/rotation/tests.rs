@@ -67,6 +67,8 @@ fn joined() -> Seen {
 }
 
 type Change = fn(&mut Seen);
+/// Name, seconds after T0, where it begins, what is different; state, kind of the reason, step.
+type Case = (&'static str, u64, fn() -> Seen, Change, &'static str, &'static str, &'static str);
 
 fn word(step: &Step) -> &'static str {
     match step {
@@ -82,9 +84,7 @@ fn word(step: &Step) -> &'static str {
 
 #[test]
 fn every_state_and_step() {
-    let fail = |kind| Reason::new(kind, "");
-    let _ = fail;
-    let cases: &[(&str, u64, fn() -> Seen, Change, &str, &str, &str)] = &[
+    let cases: &[Case] = &[
         // The line of a first boot.
         ("first boot", 0, fresh, |_| {}, "requesting", "certificate-absent", "prepare"),
         (

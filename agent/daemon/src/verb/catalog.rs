@@ -18,10 +18,7 @@ pub fn main(args: &Args) -> ExitCode {
     let text = eyewall_core::event::catalog();
     let written = match &args.output {
         Some(path) => std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display())),
-        None => std::io::stdout()
-            .lock()
-            .write_all(text.as_bytes())
-            .map_err(|error| error.to_string()),
+        None => std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| error.to_string()),
     };
     match written {
         Ok(()) => ExitCode::SUCCESS,
