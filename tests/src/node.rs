@@ -233,6 +233,30 @@ impl Node {
         Ok(status.core_dumped())
     }
 
+    /// What must never be told: the tokens of the bootstrap kubeconfig, and the lines of every private key on the disk.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = Vec::new();
+        let bootstrap = std::fs::read(self.bootstrap()).unwrap_or_default();
+        for line in String::from_utf8_lossy(&bootstrap).lines() {
+            if let Some(token) = line.trim().strip_prefix("token:") {
+                secrets.push(token.trim().to_owned());
+            }
+        }
+        for entry in std::fs::read_dir(self.pki()).into_iter().flatten().flatten() {
+            let text = std::fs::read(entry.path()).unwrap_or_default();
+            let mut in_key = false;
+            for line in String::from_utf8_lossy(&text).lines() {
+                if line.starts_with("-----BEGIN") {
+                    in_key = line.contains("PRIVATE KEY");
+                } else if in_key && line.len() > 20 && !line.starts_with("-----") {
+                    secrets.push(line.to_owned());
+                }
+            }
+        }
+        secrets.retain(|secret| secret.len() > 10);
+        secrets
+    }
+
     /// All that the daemon wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
@@ -312,6 +336,19 @@ impl Node {
         })
         .await
         .with_context(|| format!("waiting for {state} / {kind}"))
+    }
+}
+
+impl Drop for Node {
+    /// Whatever a test is about: what its daemon wrote must hold neither the bootstrap token nor a line of a private key.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        for secret in self.secrets() {
+            assert!(!log.contains(&secret), "the log tells a secret of the node:\n{log}");
+        }
     }
 }
 
