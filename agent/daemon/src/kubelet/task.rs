@@ -95,6 +95,8 @@ struct Task {
     unit_name: String,
     systemd: Option<Systemd>,
     unit: Result<Unit, Reason>,
+    /// The runtime the host had at the last look.
+    runtime: Option<String>,
     looked_at: Option<Duration>,
     /// Something may have changed since.
     hinted: bool,
@@ -127,6 +129,7 @@ impl Task {
             unit_name: config.kubelet.unit.clone(),
             systemd: None,
             unit: Err(Reason::new("not-looked-yet", "the agent has just started")),
+            runtime: None,
             looked_at: None,
             hinted: false,
             probe: Probe::new(&config.kubelet.health),
@@ -151,6 +154,7 @@ impl Task {
         self.follow(&config);
         if self.is_look_due() {
             self.unit = self.look().await;
+            self.runtime = (self.deps.runtime)(&config);
             self.looked_at = Some(self.now());
             self.hinted = false;
             self.remember();
@@ -164,7 +168,7 @@ impl Task {
         if step == Step::Restart {
             self.restart().await;
         }
-        self.publish(&config, step);
+        self.publish(step);
         self.pause(is_down, step)
     }
 
@@ -303,7 +307,7 @@ impl Task {
         self.hinted = true;
     }
 
-    fn publish(&mut self, config: &Config, step: Step) {
+    fn publish(&mut self, step: Step) {
         let (health, reason) = judge(&Seen {
             name: &self.unit_name,
             unit: self.unit.as_ref(),
@@ -320,7 +324,7 @@ impl Task {
         let unit = self.unit.as_ref().ok();
         let runtime = match &self.recorded {
             Some((started, _)) => Some(started.runtime.clone()),
-            None => (self.deps.runtime)(config),
+            None => self.runtime.clone(),
         };
         let status = KubeletStatus {
             unit: self.unit_name.clone(),
