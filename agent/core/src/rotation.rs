@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod clock;
+mod held;
 mod schedule;
 
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,7 @@ use crate::config::Owner;
 use crate::hostname::{NodeName, NodeNameFault};
 use crate::status::{CertificateState as State, Reason};
 use crate::time::{Time, human};
+use held::{Held, valid};
 
 /// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -193,89 +195,6 @@ pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
     acquire(now, seen, held.as_ref())
 }
 
-/// A certificate in force and its schedule.
-struct Held<'a> {
-    leaf: &'a CertView,
-    schedule: Schedule,
-    anchor: Anchor,
-    /// Still in its life.
-    alive: bool,
-    /// Why it should be replaced now, if it should.
-    due: Option<Reason>,
-}
-
-impl<'a> Held<'a> {
-    fn of(now: Time, seen: &'a Seen, policy: &Policy) -> Option<Self> {
-        let Current::Usable { leaf, installed_at, anchor } = &seen.current else {
-            return None;
-        };
-        let schedule = schedule(leaf, *installed_at, policy.renew_at);
-        let alive = now < leaf.not_after;
-        let due = if !alive {
-            Some(Reason::new("certificate-expired", format!("the certificate ended at {}", leaf.not_after)))
-        } else if let Ok(node) = &seen.node
-            && leaf.common_name != node.common_name()
-        {
-            Some(Reason::new(
-                "node-name-changed",
-                format!("the certificate is for {:?} and this node is {:?}", leaf.common_name, node.common_name()),
-            ))
-        } else if *anchor == Anchor::Installed {
-            Some(Reason::new(
-                "authority-changed",
-                "the bootstrap kubeconfig has a new cluster CA; the certificate in force is of the one before it",
-            ))
-        } else if seen.renewal_asked {
-            Some(Reason::new("renewal-asked", "an operator asked for a renewal"))
-        } else if now >= schedule.overdue_at {
-            Some(Reason::new(
-                "renewal-overdue",
-                format!("renewal began at {} and has not succeeded", schedule.renew_at),
-            ))
-        } else if now >= schedule.renew_at {
-            Some(Reason::new("renewal-due", format!("its renewal point was {}", schedule.renew_at)))
-        } else if seen.request.as_ref().is_some_and(|request| request.public_key != leaf.public_key) {
-            // Its request is open on the API server, and there is to be only one.
-            Some(Reason::new("renewal-cut-short", "a renewal was begun and cut short; it goes on"))
-        } else {
-            None
-        };
-        Some(Self { leaf, schedule, anchor: *anchor, alive, due })
-    }
-
-    /// The answer while nothing is due: rest, or tidy up.
-    fn rest(&self, now: Time, seen: &Seen) -> Option<Decision> {
-        if seen.request.as_ref().is_some_and(|request| request.public_key == self.leaf.public_key) {
-            let due = self.due.clone();
-            return Some(Decision {
-                state: if due.is_some() { self.state(now) } else { State::Valid },
-                reason: due.unwrap_or_else(|| valid(self.leaf)),
-                next: "the finished request is tidied away".to_owned(),
-                next_at: None,
-                step: Step::Forget("its certificate is in force"),
-            });
-        }
-        match self.due {
-            Some(_) => None,
-            None => Some(idle(now, State::Valid, valid(self.leaf), "renewal", Some(self.schedule.renew_at))),
-        }
-    }
-
-    fn state(&self, now: Time) -> State {
-        if !self.alive {
-            State::ExpiredRecovering
-        } else if now >= self.schedule.overdue_at {
-            State::RenewalOverdue
-        } else {
-            State::RenewalDue
-        }
-    }
-}
-
-fn valid(leaf: &CertView) -> Reason {
-    Reason::new("certificate-valid", format!("valid until {}", leaf.not_after))
-}
-
 /// `owner = "kubelet"`: the same states, no step but looking.
 fn watch_only(now: Time, held: Option<&Held<'_>>) -> Decision {
     let next = "the kubelet renews it itself; the agent only looks";
@@ -438,3 +357,5 @@ fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod year;

@@ -353,6 +353,33 @@ fn every_state_and_step() {
             "prepare",
         ),
         // A certificate in force.
+        (
+            "due, and its CA ends with it",
+            49 * HOUR,
+            joined,
+            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
+            "valid",
+            "certificate-ends-with-authority",
+            "idle",
+        ),
+        (
+            "not due, and its CA ends with it",
+            HOUR,
+            joined,
+            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
+            "valid",
+            "certificate-valid",
+            "idle",
+        ),
+        (
+            "expired with its CA",
+            72 * HOUR,
+            joined,
+            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
+            "ca-expired",
+            "authority-expired",
+            "idle",
+        ),
         ("valid", HOUR, joined, |_| {}, "valid", "certificate-valid", "idle"),
         ("before its point", 43 * HOUR, joined, |_| {}, "valid", "certificate-valid", "idle"),
         (
