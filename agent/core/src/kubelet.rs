@@ -12,7 +12,7 @@ pub mod wedge;
 use std::path::{Path, PathBuf};
 
 pub use health::{Answer, Seen, Unit, judge};
-pub use image::{Attempt, Missed, Started, Unavailable};
+pub use image::{Attempt, Missed, Started, Unavailable, outdated};
 pub use mounts::Mount;
 pub use runtime::{ALL, CONTAINER, DOCKER, PODMAN, Runtime, choose};
 

@@ -100,6 +100,15 @@ impl Started {
     }
 }
 
+/// What to say of a kubelet that runs from an image which the configuration no longer names, digest included: that the next
+/// start takes another. `None` while it is one of `images`.
+pub fn outdated(started: &Started, images: &[String]) -> Option<String> {
+    let running = &started.image.reference;
+    let next = images.first()?;
+    let is_wanted = images.iter().any(|image| image == running);
+    (!is_wanted).then(|| format!("it runs from {running}, which is no longer configured: its next start takes {next}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +160,22 @@ mod tests {
         assert_eq!(view, started.image);
         let back: Started = serde_json::from_str(&json).expect("what was written");
         assert_eq!(back, started);
+    }
+
+    #[test]
+    fn an_image_that_is_no_longer_wanted_is_told() {
+        let started = Started::new(PODMAN, &image("quay.io/a/b:1"), Vec::new(), Time::from_unix(0));
+        for (name, images, told) in [
+            ("the first", &["quay.io/a/b:1"][..], false),
+            ("a fallback", &["quay.io/a/b:2", "quay.io/a/b:1"], false),
+            ("another tag", &["quay.io/a/b:2"], true),
+            ("another registry", &["docker.io/a/b:1"], true),
+            ("nothing is known", &[], false),
+        ] {
+            let images: Vec<String> = images.iter().map(|&image| image.to_owned()).collect();
+            let got = outdated(&started, &images);
+            assert_eq!(got.is_some(), told, "{name}: {got:?}");
+            assert!(got.is_none_or(|words| words.contains(&images[0]) && words.contains("quay.io/a/b:1")), "{name}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use eyewall_core::config::Config;
 use eyewall_core::event;
 use eyewall_core::kubelet::wedge::{self, Policy, Start, Step};
-use eyewall_core::kubelet::{Answer, Seen, Started, Unit, judge};
+use eyewall_core::kubelet::{Answer, Seen, Started, Unit, judge, outdated};
 use eyewall_core::status::{Health, KubeletStatus, Reason};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, watch};
@@ -168,7 +168,7 @@ impl Task {
         if step == Step::Restart {
             self.restart().await;
         }
-        self.publish(step);
+        self.publish(&config, step);
         self.pause(is_down, step)
     }
 
@@ -307,14 +307,18 @@ impl Task {
         self.hinted = true;
     }
 
-    fn publish(&mut self, step: Step) {
-        let (health, reason) = judge(&Seen {
+    fn publish(&mut self, config: &Config, step: Step) {
+        let (health, mut reason) = judge(&Seen {
             name: &self.unit_name,
             unit: self.unit.as_ref(),
             answer: &self.answer,
             starting: matches!(step, Step::Starting(_)) || (step == Step::Restart && self.active.is_none()),
             budget_spent: matches!(step, Step::Spent(_)),
         });
+        let recorded = self.recorded.as_ref().map(|(started, _)| started);
+        if let Some(words) = recorded.and_then(|started| outdated(started, &config.kubelet.images)) {
+            reason.message = format!("{}; {words}", reason.message);
+        }
         let before = self.deps.status.borrow().clone();
         let now = Time((self.deps.clock)());
         let since = match &before {

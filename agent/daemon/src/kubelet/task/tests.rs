@@ -274,6 +274,7 @@ async fn the_status_follows_systemd_and_the_port() {
     let good = bench.until("kubelet-healthy").await;
     assert_eq!(good.runtime.as_deref(), Some("podman"));
     assert_eq!(good.image.map(|image| image.reference).as_deref(), Some("quay.io/a/b:1"));
+    assert!(good.reason.message.contains("no longer configured"), "{}", good.reason.message);
     assert_eq!(bench.story(), ["kubelet-healthy", "kubelet-unhealthy", "kubelet-healthy"]);
     assert_eq!(lock(&bench.world).restarts, [""; 0], "systemd restarts what ended, not we");
 }
