@@ -16,6 +16,7 @@ mod progress;
 pub mod provision;
 pub mod qemu;
 pub mod root;
+pub mod scene;
 pub mod selinux;
 mod vm;
 
@@ -25,4 +26,5 @@ pub use image::KubeletImage;
 pub use lab::Lab;
 pub use progress::Progress;
 pub use provision::{NodeSpec, Runtime};
+pub use scene::Scene;
 pub use vm::Vm;

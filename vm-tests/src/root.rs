@@ -54,6 +54,8 @@ const FILES: &[(&str, &str)] = &[
     ("etc/ssh/sshd_config.d/40-disable-passwords.conf", include_str!("../root/sshd.conf")),
     ("usr/lib/systemd/system-preset/99-default.preset", include_str!("../root/default.preset")),
     ("etc/systemd/network/10-eth.network", include_str!("../root/eth.network")),
+    ("etc/modprobe.d/eyewall-vm.conf", include_str!("../root/modprobe.conf")),
+    ("etc/systemd/journald.conf.d/eyewall-vm.conf", include_str!("../root/journald.conf")),
     ("etc/selinux/config", include_str!("../root/selinux.config")),
     ("etc/resolv.conf", "nameserver 10.0.2.3\n"),
     ("etc/fstab", ""),
@@ -68,16 +70,26 @@ const MASKED: &[&str] = &[
     "dpkg-db-backup.timer",
     "fstrim.timer",
     "getty@tty1.service",
+    "ldconfig.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
     "netavark-dhcp-proxy.service",
     "netavark-dhcp-proxy.socket",
     "netavark-firewalld-reload.service",
     "serial-getty@ttyS0.service",
     "sshd-keygen.service",
+    "systemd-firstboot.service",
+    "systemd-journald-audit.socket",
     "systemd-network-generator.service",
     "systemd-networkd-persistent-storage.service",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
+    // The test's ssh session would start a second systemd, for root.
+    "user@.service",
 ];
+
+/// What Fedora CoreOS has from the start and Debian makes when containerd first runs: the kubelet's container mounts it.
+const DIRECTORIES: &[&str] = &["var/lib/containerd"];
 
 /// What Debian enables when it installs it, and the node's Ignition config is to decide about.
 const DISABLED: &[&str] = &[
@@ -109,8 +121,8 @@ impl Root {
         for (path, content) in FILES {
             key = key.with(path, content);
         }
-        for unit in MASKED.iter().chain(DISABLED) {
-            key = key.with("unit", unit);
+        for unit in MASKED.iter().chain(DISABLED).chain(DIRECTORIES) {
+            key = key.with("name", unit);
         }
         let build = async |to: &Path| {
             let debian = debian(cache, progress).await?;
@@ -170,6 +182,9 @@ async fn build(tar: &Path, to: &Path) -> Result<()> {
 
     for (path, content) in FILES {
         write(&tree.join(path), content)?;
+    }
+    for path in DIRECTORIES {
+        std::fs::create_dir_all(tree.join(path))?;
     }
     for unit in MASKED {
         mask(&tree, unit)?;

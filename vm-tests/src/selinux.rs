@@ -79,24 +79,75 @@ impl std::fmt::Display for Denial {
 struct Tolerated {
     source: &'static str,
     target: &'static str,
-    /// Why it does no harm.
-    #[expect(dead_code, reason = "for the reader")]
+    class: &'static str,
     why: &'static str,
 }
 
-const TOLERATED: &[Tolerated] = &[];
+/// All of them, by name. None has a type of eyewall's, of a container engine's or of a container's.
+const TOLERATED: &[Tolerated] = &[
+    Tolerated {
+        source: "syslogd_t",
+        target: "tmpfs_t",
+        class: "dir",
+        why: "journald looks for credentials, of which it has none",
+    },
+    Tolerated {
+        source: "systemd_networkd_t",
+        target: "cgroup_t",
+        class: "dir",
+        why: "networkd looks for its own control group, for its memory pressure",
+    },
+    Tolerated {
+        source: "systemd_networkd_t",
+        target: "fixed_disk_device_t",
+        class: "blk_file",
+        why: "networkd asks whether its root file system is encrypted",
+    },
+    Tolerated {
+        source: "systemd_networkd_t",
+        target: "mount_runtime_t",
+        class: "dir",
+        why: "networkd asks whether its state directory is on the network",
+    },
+    Tolerated {
+        source: "systemd_tmpfiles_t",
+        target: "bin_t",
+        class: "lnk_file",
+        why: "tmpfiles looks at /etc/profile.d/70-systemd-shell-extra.sh, which is there already",
+    },
+];
 
-/// What the journal's text says was denied, once each, without what is tolerated.
-#[must_use]
-pub fn denials(journal: &str) -> Vec<Denial> {
-    let mut found: Vec<Denial> = journal.lines().filter_map(denial).filter(|denial| !is_tolerated(denial)).collect();
-    found.sort();
-    found.dedup();
-    found
+/// What was denied since the boot, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Denials {
+    /// What must not be.
+    pub unexpected: Vec<Denial>,
+    /// What is known, and why it does no harm.
+    pub tolerated: Vec<(Denial, &'static str)>,
 }
 
-fn is_tolerated(denial: &Denial) -> bool {
-    TOLERATED.iter().any(|known| known.source == denial.source && known.target == denial.target)
+impl Denials {
+    /// What the journal's text says.
+    #[must_use]
+    pub fn in_journal(journal: &str) -> Self {
+        let mut found: Vec<Denial> = journal.lines().filter_map(denial).collect();
+        found.sort();
+        found.dedup();
+        let mut denials = Self::default();
+        for denial in found {
+            match TOLERATED.iter().find(|known| known.fits(&denial)) {
+                Some(known) => denials.tolerated.push((denial, known.why)),
+                None => denials.unexpected.push(denial),
+            }
+        }
+        denials
+    }
+}
+
+impl Tolerated {
+    fn fits(&self, denial: &Denial) -> bool {
+        (self.source, self.target, self.class) == (&denial.source, &denial.target, &denial.class)
+    }
 }
 
 fn denial(line: &str) -> Option<Denial> {
@@ -123,9 +174,12 @@ mod tests {
 
     #[test]
     fn denials_are_read() {
-        let text = "kernel: audit: type=1400 audit(1795519479.994:15): avc:  denied  { read write } for  pid=860 comm=\"podman\" \
-                    name=\"db.sql\" dev=\"nvme0n1\" ino=13385 scontext=system_u:system_r:podman_t:s0 \
-                    tcontext=unconfined_u:object_r:var_lib_t:s0 tclass=file permissive=0\nsomething else\n";
+        let podman = "kernel: audit: type=1400 audit(1795519479.994:15): avc:  denied  { read write } for  pid=860 \
+                      comm=\"podman\" name=\"db.sql\" dev=\"nvme0n1\" ino=13385 scontext=system_u:system_r:podman_t:s0 \
+                      tcontext=unconfined_u:object_r:var_lib_t:s0 tclass=file permissive=0";
+        let journald = "audit: type=1400 audit(1795519363.590:4): avc:  denied  { search } for  pid=185 comm=\"systemd-journal\" \
+                        name=\"/\" dev=\"tmpfs\" ino=1 scontext=system_u:system_r:syslogd_t:s0 \
+                        tcontext=system_u:object_r:tmpfs_t:s0 tclass=dir permissive=0";
         let want = Denial {
             source: "podman_t".to_owned(),
             target: "var_lib_t".to_owned(),
@@ -133,7 +187,20 @@ mod tests {
             permissions: "read write".to_owned(),
             program: "podman".to_owned(),
         };
-        assert_eq!(denials(&format!("{text}{text}")), [want]);
+        let denials = Denials::in_journal(&format!("{podman}\n{journald}\nsomething else\n{podman}\n"));
+        assert_eq!(denials.unexpected, [want]);
+        assert_eq!(denials.tolerated.len(), 1, "{denials:?}");
+    }
+
+    #[test]
+    fn nothing_of_ours_is_tolerated() {
+        for known in TOLERATED {
+            for of_type in [known.source, known.target] {
+                for ours in ["initrc_t", "podman", "docker", "container", "spc_t", "kubelet", "kubernetes"] {
+                    assert!(!of_type.starts_with(ours), "{of_type}: {}", known.why);
+                }
+            }
+        }
     }
 
     #[test]

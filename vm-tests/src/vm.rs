@@ -7,7 +7,7 @@ use eyewall_core::status::Status;
 use tokio::time::Instant;
 
 use crate::qemu::{Machine, Running};
-use crate::selinux::{self, Denial};
+use crate::selinux::Denials;
 use crate::{Guest, Lab, NodeSpec, Progress, WorkDirectory, provision};
 
 /// From switching it on to an ssh server that answers. An emulated host needs some 15 s, on a busy machine a minute.
@@ -126,14 +126,14 @@ impl Vm {
         self.guest.get(&command).await.unwrap_or_else(|error| format!("(no journal: {error:#})"))
     }
 
-    /// What SELinux has denied since the boot, without what is tolerated by name.
+    /// What SELinux has denied since the boot.
     ///
     /// # Errors
     /// When the journal cannot be read, or SELinux is not enforcing.
-    pub async fn denials(&self) -> Result<Vec<Denial>> {
+    pub async fn denials(&self) -> Result<Denials> {
         let mode = self.guest.get("cat /sys/fs/selinux/enforce").await?;
         ensure!(mode == "1", "SELinux is not enforcing (enforce is {mode:?})");
-        Ok(selinux::denials(&self.guest.get("journalctl --boot --output=cat | grep 'avc: ' || true").await?))
+        Ok(Denials::in_journal(&self.guest.get("journalctl --boot --output=cat | grep 'avc: ' || true").await?))
     }
 
     /// Pulls the plug.

@@ -1,0 +1,9 @@
+//! The scenarios, one a file. They share one program, because linking is slow, and go one after the other.
+//!
+//! `cargo test -p vm-tests -- --nocapture` shows what is being done and how long it takes.
+
+mod expect;
+mod first_boot;
+mod power_cut;
+mod reboot;
+mod renewals;
