@@ -1,6 +1,8 @@
 //! What the tests of the real binary stand on: stand-ins that speak the real protocols.
 
 pub mod apiserver;
+pub mod bus;
 pub mod client;
+pub mod cut_points;
 pub mod kubelet;
 pub mod node;
