@@ -11,6 +11,7 @@ pub mod event;
 pub mod hostname;
 pub mod kubeconfig;
 pub mod kubelet;
+pub mod metrics;
 pub mod os;
 pub mod proof;
 pub mod rotation;

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use eyewall_core::metrics::{self, Format};
 use eyewall_core::status::{ErrorBody, EventRecord, Health, Reason, Status};
+use eyewall_core::time::Time;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc::error::TrySendError;
@@ -52,7 +54,13 @@ impl Answerer {
         }
     }
 
-    fn answer(&self, query: Query, peer: Peer, deadline: &Arc<Deadline>) -> Result<Response<Body>, Refusal> {
+    fn answer(
+        &self,
+        query: Query,
+        format: Format,
+        peer: Peer,
+        deadline: &Arc<Deadline>,
+    ) -> Result<Response<Body>, Refusal> {
         match query {
             Query::Status => Ok(json(StatusCode::OK, self.pages()?.status)),
             Query::Certificates => Ok(json(StatusCode::OK, self.pages()?.certificates)),
@@ -64,6 +72,11 @@ impl Answerer {
                 Ok(json(StatusCode::OK, story))
             }
             Query::Events { follow: true } => self.follow(deadline),
+            Query::Metrics => {
+                let status = Arc::clone(&self.deps.status.borrow());
+                let page = metrics::render(&status, Time(crate::clock::now()), format);
+                Ok(respond_with(StatusCode::OK, format.content_type(), page.into()))
+            }
             Query::Health => match self.deps.heartbeats.stalled() {
                 None => Ok(text("ok\n")),
                 Some(task) => Err(Refusal::new(
@@ -149,10 +162,12 @@ pub async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     deadline.send_replace(Some(Instant::now() + answerer.limits.patience));
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept);
     let answer = match route(request.method(), request.uri()) {
         // Nothing takes a body yet. It is read all the same, so that the connection can go on behind it.
         Ok(query) => match drain(request.into_body(), answerer.limits.body).await {
-            Ok(()) => answerer.answer(query, peer, deadline),
+            Ok(()) => answerer.answer(query, format, peer, deadline),
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => Err(refusal),

@@ -16,6 +16,8 @@ pub enum Query {
         /// Go on as it happens.
         follow: bool,
     },
+    /// The status as metrics.
+    Metrics,
     /// Is the agent alive?
     Health,
     /// Is the node good?
@@ -51,6 +53,7 @@ fn resource(path: &str) -> Option<(&'static str, Query)> {
         "/v1/certificates" => ("GET", Query::Certificates),
         "/v1/kubelet" => ("GET", Query::Kubelet),
         "/v1/events" => ("GET", Query::Events { follow: false }),
+        "/metrics" => ("GET", Query::Metrics),
         "/healthz" => ("GET", Query::Health),
         "/readyz" => ("GET", Query::Ready),
         "/v1/certificates/renew" => ("POST", Query::Renew),
@@ -63,7 +66,6 @@ fn is_planned(path: &str) -> bool {
     ["/v1/posture", "/v1/reboot"]
         .iter()
         .any(|planned| path.strip_prefix(planned).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-        || path == "/metrics"
 }
 
 /// The question of a request.
@@ -136,7 +138,8 @@ mod tests {
             ("GET /v1/posture", refused(404, "not-in-this-version")),
             ("POST /v1/posture/check", refused(404, "not-in-this-version")),
             ("POST /v1/reboot/hold", refused(404, "not-in-this-version")),
-            ("GET /metrics", refused(404, "not-in-this-version")),
+            ("GET /metrics", Ok(Query::Metrics)),
+            ("POST /metrics", refused(405, "method-not-allowed")),
             ("GET /v1/rebooted", refused(404, "no-such-path")),
             ("GET /", refused(404, "no-such-path")),
             ("GET /v1/status/", refused(404, "no-such-path")),
