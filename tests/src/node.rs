@@ -42,6 +42,8 @@ pub struct Node {
     program: Option<PathBuf>,
     /// Put before the binary: what ends in an exec of it (`unshare`, `setpriv`, `strace -D`), so that the child is the daemon.
     wrapper: Vec<String>,
+    /// Stands between the two, see [`Node::hurry`].
+    pace: Vec<String>,
 }
 
 impl Node {
@@ -58,6 +60,7 @@ impl Node {
             environment: vec![("DBUS_SYSTEM_BUS_ADDRESS".to_owned(), "unix:path=/nonexistent/bus".to_owned())],
             program: None,
             wrapper: Vec::new(),
+            pace: Vec::new(),
         };
         for directory in ["etc", "pki", "run", "kubernetes"] {
             std::fs::create_dir(node.path(directory))?;
@@ -146,12 +149,30 @@ impl Node {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
+    /// Lets every clock, pause and deadline of the daemon run this many times as fast (libfaketime(1)), so that a test sees
+    /// what takes minutes. Its dates run ahead of everybody else's.
+    ///
+    /// # Errors
+    /// The library is not here; on Debian: apt-get install libfaketime.
+    pub fn hurry(&mut self, times: u32) -> Result<()> {
+        let library = std::fs::read_dir("/usr/lib")?
+            .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
+            .find(|path| path.is_file())
+            .context("there is no libfaketimeMT.so.1 below /usr/lib; on Debian: apt-get install libfaketime")?;
+        // It leaves files in /dev/shm, so there is one for the daemon alone.
+        let script = format!(
+            "mount -t tmpfs none /dev/shm && export LD_PRELOAD={library:?} FAKETIME='+0 x{times}' && exec \"$0\" \"$@\""
+        );
+        self.pace = ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).into();
+        Ok(())
+    }
+
     /// A command of the binary with this node's configuration, for a verb.
     ///
     /// # Errors
     /// There is no binary.
     pub fn command(&self, verb: &[&str]) -> Result<Command> {
-        let mut words = self.wrapper.clone();
+        let mut words = [self.wrapper.as_slice(), self.pace.as_slice()].concat();
         let program = self.program.clone().map_or_else(binary, Ok)?;
         words.push(program.to_string_lossy().into_owned());
         let (program, before) = words.split_first().context("no words")?;

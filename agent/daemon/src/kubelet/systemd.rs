@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::export::futures_core::Stream as _;
 use zbus::message::{Message, Type};
-use zbus::{Connection, DynamicType, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant};
+use zbus::{Connection, DBusError as _, DynamicType, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, fdo};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
@@ -40,6 +40,9 @@ pub enum BusFault {
     /// There is no system bus.
     #[error("the system bus cannot be reached, so systemd cannot be asked: {0}")]
     NoBus(String),
+    /// There is a bus, and no systemd on it.
+    #[error("there is no systemd on the system bus: {0}")]
+    NoSystemd(String),
     /// systemd does not answer, or not in words that are understood.
     #[error("systemd does not answer: {0}")]
     Silent(String),
@@ -53,6 +56,7 @@ impl BusFault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NoBus(_) => "no-system-bus",
+            Self::NoSystemd(_) => "no-systemd",
             Self::Silent(_) => "systemd-silent",
             Self::Refused(_) => "systemd-refused",
         }
@@ -70,8 +74,26 @@ impl From<zbus::Error> for BusFault {
             zbus::Error::MethodError(name, message, _) => {
                 Self::Refused(message.unwrap_or_else(|| name.as_str().to_owned()))
             }
-            zbus::Error::FDO(error) => Self::Refused(error.to_string()),
+            zbus::Error::FDO(error) => Self::of_bus(&error),
             error => Self::Silent(error.to_string()),
+        }
+    }
+}
+
+impl BusFault {
+    /// From an error whose name is D-Bus's own: the bus's word, or systemd's.
+    fn of_bus(error: &fdo::Error) -> Self {
+        let words = error.description().map_or_else(|| error.to_string(), str::to_owned);
+        match error {
+            // Nobody has the name; or the bus was told to start somebody for it, who ends at once (Debian's activation
+            // entry for systemd is /bin/false).
+            fdo::Error::ServiceUnknown(_)
+            | fdo::Error::NameHasNoOwner(_)
+            | fdo::Error::SpawnChildExited(_)
+            | fdo::Error::SpawnExecFailed(_) => Self::NoSystemd(words),
+            // It left the bus in the middle of the call.
+            fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => Self::Silent(words),
+            _ => Self::Refused(words),
         }
     }
 }
@@ -152,7 +174,8 @@ async fn connect(bus: &Bus) -> Result<Connection, BusFault> {
     let builder = match bus {
         #[cfg(test)]
         Bus::Given(connection) => return Ok(connection.clone()),
-        Bus::System => Builder::system().method_timeout(WITHIN),
+        // For what zbus itself asks of the bus; each call of ours has its own deadline, which comes first.
+        Bus::System => Builder::system().method_timeout(2 * WITHIN),
     };
     match timeout(WITHIN, builder.build()).await {
         Ok(Ok(connection)) => Ok(connection),
@@ -168,7 +191,10 @@ async fn changes(connection: &Connection, path: &OwnedObjectPath) -> Result<Mess
         // Only systemd's: anybody may send a signal of that name. It could not do more than make us look.
         rule = rule.sender(SYSTEMD);
     }
-    Ok(MessageStream::for_match_rule(rule.build()?, connection, None).await?)
+    match timeout(WITHIN, MessageStream::for_match_rule(rule.build()?, connection, None)).await {
+        Ok(stream) => Ok(stream?),
+        Err(_) => Err(BusFault::Silent(format!("no answer to AddMatch within {} s", WITHIN.as_secs()))),
+    }
 }
 
 /// Takes every signal off the connection as it comes: what is left unread would hold up the answers behind it.
@@ -197,5 +223,28 @@ async fn call<B: serde::Serialize + DynamicType>(
     match timeout(WITHIN, call).await {
         Ok(answered) => Ok(answered?),
         Err(_) => Err(BusFault::Silent(format!("no answer to {method} within {} s", WITHIN.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_has_its_word() {
+        let words = || "some words".to_owned();
+        let named = |error: fdo::Error| zbus::Error::FDO(Box::new(error));
+        for (name, error, want) in [
+            ("nobody has the name", named(fdo::Error::ServiceUnknown(words())), "no-systemd"),
+            ("nobody has it yet", named(fdo::Error::NameHasNoOwner(words())), "no-systemd"),
+            ("a stand-in that ends at once", named(fdo::Error::SpawnChildExited(words())), "no-systemd"),
+            ("left in the middle of a call", named(fdo::Error::NoReply(words())), "systemd-silent"),
+            ("not allowed", named(fdo::Error::AccessDenied(words())), "systemd-refused"),
+            ("broken connection", zbus::Error::Address(words()), "systemd-silent"),
+        ] {
+            let reason = BusFault::from(error).reason();
+            assert_eq!(reason.kind, want, "{name}");
+            assert!(reason.message.ends_with(": some words"), "{name}: {}", reason.message);
+        }
     }
 }

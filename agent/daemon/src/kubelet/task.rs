@@ -81,6 +81,8 @@ pub async fn run(deps: Deps) {
         };
         if timeout(pause, hint).await.is_ok() {
             sleep(SETTLE).await;
+            // What came meanwhile is answered by the same look.
+            let _ = timeout(Duration::ZERO, task.wake.notified()).await;
             task.hinted = true;
         }
     }
@@ -98,6 +100,8 @@ struct Task {
     /// The runtime the host had at the last look.
     runtime: Option<String>,
     looked_at: Option<Duration>,
+    /// Since when systemd could not be asked.
+    unseen_since: Option<Duration>,
     /// Something may have changed since.
     hinted: bool,
     probe: Probe,
@@ -131,6 +135,7 @@ impl Task {
             unit: Err(Reason::new("not-looked-yet", "the agent has just started")),
             runtime: None,
             looked_at: None,
+            unseen_since: None,
             hinted: false,
             probe: Probe::new(&config.kubelet.health),
             answer: Answer::NotAsked,
@@ -155,7 +160,9 @@ impl Task {
         if self.is_look_due() {
             self.unit = self.look().await;
             self.runtime = (self.deps.runtime)(&config);
-            self.looked_at = Some(self.now());
+            let now = self.now();
+            self.looked_at = Some(now);
+            self.unseen_since = self.unit.is_err().then(|| self.unseen_since.unwrap_or(now));
             self.hinted = false;
             self.remember();
         }
@@ -365,6 +372,10 @@ impl Task {
     }
 
     fn pause(&self, is_down: bool, step: Step) -> Duration {
+        if let Some(since) = self.unseen_since {
+            // No signal tells when it can be asked again: soon after a restart of the bus, never where there is none.
+            return (self.now().saturating_sub(since) / 4).clamp(SOON, IDLE);
+        }
         if is_down || self.active.is_none() || self.silent_since.is_none() {
             // A signal tells when it comes up; and after a restart of ours it comes soon.
             return if step == Step::Restart { SOON } else { IDLE };
