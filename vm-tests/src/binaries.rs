@@ -19,11 +19,17 @@ pub struct Binaries {
     pub kubelet: PathBuf,
 }
 
-/// Builds them with the release profile: what is shipped is what is tested.
+/// Builds them with the release profile: what is shipped is what is tested. `EYEWALL_BINARIES` names a directory of
+/// programs that were built elsewhere.
 ///
 /// # Errors
 /// When cargo fails.
 pub async fn build(progress: &Progress) -> Result<Binaries> {
+    if let Some(directory) = std::env::var_os("EYEWALL_BINARIES") {
+        let directory = Path::new(&directory);
+        progress.say(&format!("taking the programs in {}", directory.display()));
+        return Ok(Binaries { eyewall: directory.join("eyewall"), kubelet: directory.join("kubelet-standin") });
+    }
     progress.say("building eyewall and the kubelet's stand-in (cargo, release)");
     Ok(Binaries { eyewall: cargo("eyewall", "eyewall").await?, kubelet: cargo("tests", "kubelet-standin").await? })
 }

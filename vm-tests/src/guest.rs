@@ -87,6 +87,15 @@ impl Guest {
         command
     }
 
+    /// The same for a person to type.
+    #[must_use]
+    pub fn ssh_line(&self) -> String {
+        let words = self.ssh();
+        let words = words.as_std();
+        let arguments: Vec<_> = words.get_args().map(|word| word.to_string_lossy()).collect();
+        format!("ssh {}", arguments.join(" "))
+    }
+
     /// Does its ssh server answer? QEMU accepts the connection long before.
     pub async fn answers(&self) -> bool {
         let banner = async {

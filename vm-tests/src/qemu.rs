@@ -139,7 +139,7 @@ impl Machine {
             .arg(format!("if=none,id=root,format=raw,cache=writeback,discard=unmap,file={}", self.disk.display()));
         command.args(["-device", "nvme,drive=root,serial=root"]);
         command.arg("-netdev").arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:22", self.ssh_port));
-        command.args(["-device", "virtio-net-pci,netdev=net"]);
+        command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
         command.arg("-chardev").arg(format!("file,id=console,append=on,path={}", self.console.display()));
         command.args(["-serial", "chardev:console"]);
         command.stderr(log);
