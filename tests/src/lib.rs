@@ -3,6 +3,7 @@
 pub mod apiserver;
 pub mod bus;
 pub mod client;
+pub mod container;
 pub mod cut_points;
 pub mod kubelet;
 pub mod node;

@@ -149,21 +149,12 @@ impl Node {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
-    /// Lets every clock, pause and deadline of the daemon run this many times as fast (libfaketime(1)), so that a test sees
-    /// what takes minutes. Its dates run ahead of everybody else's.
+    /// See [`hurried`]; the daemon's dates then run ahead of everybody else's.
     ///
     /// # Errors
-    /// The library is not here; on Debian: apt-get install libfaketime.
+    /// See [`hurried`].
     pub fn hurry(&mut self, times: u32) -> Result<()> {
-        let library = std::fs::read_dir("/usr/lib")?
-            .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
-            .find(|path| path.is_file())
-            .context("there is no libfaketimeMT.so.1 below /usr/lib; on Debian: apt-get install libfaketime")?;
-        // It leaves files in /dev/shm, so there is one for the daemon alone.
-        let script = format!(
-            "mount -t tmpfs none /dev/shm && export LD_PRELOAD={library:?} FAKETIME='+0 x{times}' && exec \"$0\" \"$@\""
-        );
-        self.pace = ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).into();
+        self.pace = hurried(times)?;
         Ok(())
     }
 
@@ -371,6 +362,23 @@ impl Drop for Node {
             assert!(!log.contains(&secret), "the log tells a secret of the node:\n{log}");
         }
     }
+}
+
+/// What stands before a program so that its clocks, pauses and deadlines run this many times as fast (libfaketime(1)), and a
+/// test sees what takes minutes. It ends in an exec.
+///
+/// # Errors
+/// The library is not here; on Debian: apt-get install libfaketime.
+pub fn hurried(times: u32) -> Result<Vec<String>> {
+    let library = std::fs::read_dir("/usr/lib")?
+        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
+        .find(|path| path.is_file())
+        .context("there is no libfaketimeMT.so.1 below /usr/lib; on Debian: apt-get install libfaketime")?;
+    // It leaves files in /dev/shm, so there is one for this program alone.
+    let script = format!(
+        "mount -t tmpfs none /dev/shm && export LD_PRELOAD={library:?} FAKETIME='+0 x{times}' && exec \"$0\" \"$@\""
+    );
+    Ok(["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).into())
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {

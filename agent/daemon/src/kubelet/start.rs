@@ -285,6 +285,11 @@ fn record(path: &Path, started: &Started) -> Result<(), StoreFault> {
     files::write(path, text.as_bytes(), 0o644)
 }
 
+/// Takes the record back: the runtime could not be run after all.
+pub fn take_back(request: &Request) {
+    note(files::remove(&request.record));
+}
+
 fn tell_image(started: &Started, events: &Events) {
     let image = &started.image;
     let position = image.position.to_string();

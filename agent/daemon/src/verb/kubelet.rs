@@ -17,7 +17,7 @@ use crate::config_file::Files;
 use crate::events::Events;
 use crate::kubelet::RECORD;
 use crate::kubelet::place::Root;
-use crate::kubelet::start::{End, Patience, Planned, Ready, Request, StartFault, end, plan_for, prepare};
+use crate::kubelet::start::{End, Patience, Planned, Ready, Request, StartFault, end, plan_for, prepare, take_back};
 use crate::query::runtime;
 use crate::{host, journal};
 
@@ -86,7 +86,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     // A small runtime for the waits; it is gone before anything is executed in place of this process.
     let prepared = runtime().map(|runtime| runtime.block_on(prepare(&request, &events)));
     match prepared {
-        Ok(Ok(ready)) => become_runtime(&ready, &events),
+        Ok(Ok(ready)) => become_runtime(&request, &ready, &events),
         Ok(Err(fault)) => fail(&events, fault.kind(), &fault.to_string(), code(&fault)),
         Err(error) => fail(&events, "out-of-resources", &error.to_string(), 1),
     }
@@ -127,8 +127,9 @@ fn fail(events: &Events, kind: &str, message: &str, code: u8) -> ExitCode {
     code.into()
 }
 
-fn become_runtime(ready: &Ready, events: &Events) -> ExitCode {
+fn become_runtime(request: &Request, ready: &Ready, events: &Events) -> ExitCode {
     let error = Command::new(&ready.program).args(&ready.arguments).exec();
+    take_back(request);
     let message = format!("{} cannot be run: {error}", ready.program.display());
     fail(events, "container-runtime-not-run", &message, 1)
 }
