@@ -1,6 +1,8 @@
 //! Container runtimes for `eyewall kubelet` that run no container: a script under the names of podman and docker, which does
 //! as it is told by files and writes down how it was called.
 
+pub mod host;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

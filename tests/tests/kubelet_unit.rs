@@ -11,7 +11,8 @@ use eyewall_core::status::{Health, KubeletStatus, Status};
 use tests::apiserver::{ApiServer, Options};
 use tests::bus::Bus;
 use tests::bus::systemd::{Systemd, Unit};
-use tests::node::Node;
+use tests::container::Runtimes;
+use tests::node::{Node, binary};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -193,7 +194,6 @@ async fn a_unit_that_does_not_exist_is_unknown_until_it_does() -> Result<()> {
     assert_eq!(masked.health, Health::Bad);
     assert!(masked.reason.message.contains("systemctl unmask"), "{}", masked.reason.message);
 
-    // The daemon has written the kubeconfig by now, though it has nothing to join with.
     bench.systemd.set(UNIT, Unit::running(std::process::id())).await?;
     let starting = bench.until("kubelet-starting").await?;
     assert_eq!((starting.health, starting.main_pid), (Health::Unknown, Some(std::process::id())));
@@ -316,5 +316,80 @@ async fn a_kubelet_that_hangs_is_restarted_once() -> Result<()> {
         ("kubelet-healthy", "kubelet-healthy"),
     ];
     assert_eq!(bench.story().await?, pairs(&told));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kubelet_that_never_answers_is_restarted_within_the_budget() -> Result<()> {
+    const PACE: u32 = 80;
+    let mut bench = Bench::new().await?;
+    bench.node.hurry(PACE)?;
+    // A container of which it is known that it was run: it has five minutes to answer.
+    let record = r#"{"runtime":"podman","reference":"quay.io/a/b:1","position":0,"passed_over":[],"chosen_at":"2026-11-24T00:00:00Z"}"#;
+    std::fs::write(bench.node.path("host/run/eyewall/kubelet.json"), record)?;
+    bench.systemd.set(UNIT, Unit::running(4)).await?;
+    bench.node.start()?;
+    let spent = |status: &Status| status.kubelet.reason.kind == "kubelet-restart-budget-spent";
+    let spent = bench.node.wait(Duration::from_secs(40), spent).await?.kubelet;
+    assert_eq!(spent.health, Health::Bad);
+    assert!(spent.reason.message.contains("journalctl -u kubelet.service"), "{}", spent.reason.message);
+    // Seven minutes more: it is left alone, and that is told once.
+    sleep(Duration::from_secs(7 * 60) / PACE).await;
+    assert_eq!(bench.systemd.count("RestartUnit"), 3, "{:#?}", bench.systemd.calls());
+    let mut told = bench.story().await?;
+    told.retain(|(event, _)| event != "kubelet-restarted");
+    assert_eq!(told, pairs(&[("kubelet-restart-budget-spent", "kubelet-restart-budget-spent")]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_is_seen_from_its_preparation_to_its_image() -> Result<()> {
+    let api = ApiServer::start(Options::default()).await?;
+    let mut bench = Bench::new().await?;
+    let [first, second] = ["quay.io/poseidon/kubelet:v1.36.2", "docker.io/psdn/kubelet:v1.36.2"];
+    bench.node.drop_in("10-images.toml", &format!("[kubelet]\nimages = [{first:?}, {second:?}]\n"))?;
+    let runtimes = Runtimes::new(&["docker"])?;
+    runtimes.put("present", &[second])?;
+    // The verb's files lie below a directory; of what the daemon writes it sees the real ones there.
+    let (root, own) = (bench.node.path("host"), bench.node.path(""));
+    let link = root.join(own.strip_prefix("/")?);
+    std::fs::create_dir_all(link.parent().context("a parent")?)?;
+    std::os::unix::fs::symlink(&own, &link)?;
+    std::fs::create_dir_all(root.join("etc/kubernetes"))?;
+    std::fs::write(root.join("etc/kubernetes/ca.crt"), api.ca_pem())?;
+    let mut verb = Command::new(binary()?)
+        .arg("kubelet")
+        .arg("--config")
+        .arg(bench.node.config())
+        .arg("--root")
+        .arg(&root)
+        .env("PATH", runtimes.path())
+        .env_remove("JOURNAL_STREAM")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = verb.id().context("it runs")?;
+    bench.systemd.set(UNIT, Unit::running(pid)).await?;
+    bench.node.start()?;
+    // It waits for the kubeconfig, which the daemon cannot write yet.
+    let starting = bench.until("kubelet-starting").await?;
+    assert_eq!((starting.health, starting.main_pid, starting.image), (Health::Unknown, Some(pid), None));
+    assert!(verb.try_wait()?.is_none() && runtimes.run().is_err(), "{:?}", runtimes.calls());
+
+    bench.node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
+    bench.node.wait_for(SOON, "valid", "certificate-valid").await?;
+    assert_eq!(runtimes.running().await?, pid, "the verb became the runtime");
+    let _kubelet = bench.kubelet().await?;
+    let status = bench.node.wait(SOON, |status| status.health == Health::Good).await?;
+    assert_eq!((status.kubelet.main_pid, status.kubelet.runtime.as_deref()), (Some(pid), Some("docker")));
+    let image = status.kubelet.image.context("an image")?;
+    assert_eq!((image.reference.as_str(), image.position), (second, 1));
+    assert_eq!(image.passed_over[0].kind, "image-pull-failed");
+    let shown = bench.node.command(&["status"])?.output().await?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(second), "{shown}");
+    assert_eq!(bench.systemd.count("RestartUnit"), 0);
     Ok(())
 }

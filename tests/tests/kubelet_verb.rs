@@ -2,169 +2,19 @@
 //! images, files and deadlines on the way there, and that none of it tells a secret. Its plan in detail is tested beside the
 //! code.
 
-use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tests::apiserver::{Authority, Kubeconfig};
-use tests::container::Runtimes;
-use tests::node::{binary, hurried};
-use tokio::process::{Child, Command};
+use tests::container::host::{FIRST, Host, SECOND, files};
+use tests::node::hurried;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 const SOON: Duration = Duration::from_secs(20);
-const FIRST: &str = "quay.io/poseidon/kubelet:v1.36.2";
-const SECOND: &str = "docker.io/psdn/kubelet:v1.36.2";
-const TOKEN: &str = "plantd.5ecre75ecre75ecr";
-const SECRET: &str = "5ecre75ecre75ecr";
-
-/// A host in a directory that stands for `/`, with container runtimes beside it.
-struct Host {
-    directory: tempfile::TempDir,
-    runtimes: Runtimes,
-    pace: Vec<String>,
-}
-
-impl Host {
-    /// As Ignition leaves it, with the kubeconfig that the daemon has written.
-    fn new(runtimes: &[&str]) -> Result<Self> {
-        let host = Self { directory: tempfile::tempdir()?, runtimes: Runtimes::new(runtimes)?, pace: Vec::new() };
-        let year = Duration::from_secs(31_536_000);
-        let authority = Authority::new("a cluster", SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + 100 * year)?;
-        let kubeconfig = Kubeconfig::typhoon("https://127.0.0.1:6443", authority.certificate_pem(), TOKEN);
-        host.put("root/etc/kubernetes/kubeconfig", &kubeconfig.to_yaml())?;
-        host.put("root/var/lib/kubelet/kubeconfig", "apiVersion: v1\n")?;
-        host.configure(&format!("[kubelet]\nimages = [{FIRST:?}, {SECOND:?}]\n"))?;
-        Ok(host)
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.directory.path().join(below)
-    }
-
-    fn put(&self, below: &str, text: &str) -> Result<()> {
-        let path = self.path(below);
-        std::fs::create_dir_all(path.parent().context("a parent")?)?;
-        Ok(std::fs::write(path, text)?)
-    }
-
-    fn configure(&self, tables: &str) -> Result<()> {
-        self.put("eyewall.toml", &format!("[node]\nname = \"node-a\"\nos = \"generic\"\n{tables}"))
-    }
-
-    /// What `eyewall kubelet` wrote down about its start.
-    fn record(&self) -> Result<Value> {
-        let text = std::fs::read_to_string(self.path("root/run/eyewall/kubelet.json")).context("no record")?;
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    fn start(&self, arguments: &[&str]) -> Result<Child> {
-        let mut words = self.pace.clone();
-        words.push(binary()?.display().to_string());
-        let (program, before) = words.split_first().context("no words")?;
-        let mut command = Command::new(program);
-        command.args(before).arg("kubelet");
-        command.arg("--config").arg(self.path("eyewall.toml")).arg("--root").arg(self.path("root")).args(arguments);
-        self.surroundings(&mut command)?.spawn().context("eyewall kubelet")
-    }
-
-    /// As systemd starts a service, with all that is said kept.
-    fn surroundings<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
-        let path = if self.pace.is_empty() { self.runtimes.path() } else { self.path_with_tools()? };
-        let command = command
-            .env_clear()
-            .env("PATH", path)
-            .env("EYEWALL_LOG", "trace")
-            .env("INVOCATION_ID", "0123456789abcdef0123456789abcdef");
-        Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true))
-    }
-
-    /// What speeds the clock up needs these.
-    fn path_with_tools(&self) -> Result<PathBuf> {
-        let path = self.runtimes.path();
-        for tool in ["sh", "mount", "unshare"] {
-            let link = path.join(tool);
-            if !link.exists() {
-                std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), link)?;
-            }
-        }
-        Ok(path)
-    }
-
-    /// Runs it to its end, and looks for the token in all that is left of it.
-    async fn run(&self, arguments: &[&str]) -> Result<Told> {
-        self.end(self.start(arguments)?).await
-    }
-
-    async fn end(&self, child: Child) -> Result<Told> {
-        let output = timeout(SOON, child.wait_with_output()).await.context("it does not end")??;
-        let told = Told::new(output);
-        assert!(!told.log.contains(SECRET) && !told.output.contains(SECRET), "the token is told: {told:?}");
-        for directory in [self.directory.path(), self.runtimes.directory()] {
-            for (path, content) in files(directory)? {
-                if path != Path::new("root/etc/kubernetes/kubeconfig") {
-                    let told = String::from_utf8_lossy(&content).contains(SECRET);
-                    assert!(!told, "the token is in {}", path.display());
-                }
-            }
-        }
-        Ok(told)
-    }
-}
-
-/// How it ended and what it said.
-#[derive(Debug)]
-struct Told {
-    code: Option<i32>,
-    signal: Option<i32>,
-    output: String,
-    log: String,
-}
-
-impl Told {
-    fn new(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self {
-            code: output.status.code(),
-            signal: output.status.signal(),
-            output: text(output.stdout),
-            log: text(output.stderr),
-        }
-    }
-
-    /// The one line about this event, without its level.
-    fn event(&self, event: &str) -> Result<&str> {
-        let mut lines = self.log.lines().filter_map(|line| line.get(6..)).filter(|line| line.starts_with(event));
-        let line = lines.next().with_context(|| format!("no {event}: {}", self.log))?;
-        assert_eq!(lines.next(), None, "{event} once");
-        Ok(line)
-    }
-}
-
-/// Every file below a directory, with its content.
-fn files(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![directory.to_owned()];
-    while let Some(next) = left.pop() {
-        for entry in std::fs::read_dir(next)? {
-            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-            let name = path.strip_prefix(directory)?.to_owned();
-            if kind.is_dir() {
-                left.push(path);
-                found.insert(name, Vec::new());
-            } else if kind.is_file() {
-                found.insert(name, std::fs::read(path)?);
-            }
-        }
-    }
-    Ok(found)
-}
 
 #[tokio::test]
 async fn the_runtime_is_this_process_and_has_all_that_it_had() -> Result<()> {
@@ -172,11 +22,11 @@ async fn the_runtime_is_this_process_and_has_all_that_it_had() -> Result<()> {
         let host = Host::new(&[runtime])?;
         host.runtimes.put("present", &[FIRST])?;
         host.runtimes.put("exit-code", &["3"])?;
-        let before = files(host.directory.path())?;
+        let before = files(host.directory())?;
         let printed = host.run(&["--print", "--json"]).await?;
         assert_eq!(printed.code, Some(0), "{runtime}: {}", printed.log);
         let printed: Value = serde_json::from_str(&printed.output)?;
-        assert_eq!(files(host.directory.path())?, before, "{runtime}: printing changes nothing");
+        assert_eq!(files(host.directory())?, before, "{runtime}: printing changes nothing");
         assert_eq!(host.runtimes.calls(), [""; 0], "{runtime}: and asks nobody");
 
         let child = host.start(&[])?;
@@ -271,7 +121,7 @@ async fn an_image_that_cannot_be_had_is_passed_over_and_the_reason_kept() -> Res
 async fn a_pull_that_never_ends_is_given_up_and_its_process_ended() -> Result<()> {
     let mut host = Host::new(&["podman"])?;
     // Ten minutes are two seconds.
-    host.pace = hurried(300)?;
+    host.pace(hurried(300)?);
     host.runtimes.put("exit-code", &["0"])?;
     host.runtimes.put("slow", &[FIRST])?;
     host.runtimes.put("present", &[SECOND])?;
@@ -381,7 +231,7 @@ async fn a_start_that_cannot_be_has_one_event_with_its_word_and_leaves_nothing_b
             "no kubeconfig from the daemon in a minute",
             &["podman"],
             |host| {
-                host.pace = hurried(60)?;
+                host.pace(hurried(60)?);
                 host.runtimes.put("present", &[FIRST])?;
                 Ok(std::fs::remove_file(host.path("root/var/lib/kubelet/kubeconfig"))?)
             },
@@ -427,12 +277,12 @@ async fn stop_and_remove_find_nothing_or_end_what_runs() -> Result<()> {
             host.runtimes.put(state, &[])?;
             host.runtimes.put("running", &["kubelet"])?;
         }
-        let before = files(host.directory.path())?;
+        let before = files(host.directory())?;
         let told = host.run(&[verb]).await?;
         assert_eq!(told.code, Some(code), "{name}: {}", told.log);
         assert!(told.log.contains(words) && told.output.is_empty(), "{name}: {told:?}");
         assert_eq!(told.log.is_empty(), code == 0, "{name}: {}", told.log);
-        assert_eq!(files(host.directory.path())?, before, "{name}: the host's files are not its business");
+        assert_eq!(files(host.directory())?, before, "{name}: the host's files are not its business");
     }
     Ok(())
 }
