@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use eyewall_core::status::CertificateState;
-use tests::apiserver::{ApiServer, Kubeconfig, Options};
+use eyewall_core::status::{CertificateState, Health, RecoveryView};
+use tests::apiserver::{ApiServer, Kubeconfig, Options, Token};
 use tests::node::Node;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -38,10 +38,9 @@ async fn short_lives_are_renewed_with_the_certificate_in_force_and_old_files_pru
     node.stop().await?;
     let csrs = api.csrs();
     assert!(csrs.len() >= 5);
-    assert_eq!(csrs[0].requester, "system:bootstrap:abcdef");
-    for csr in &csrs[1..] {
-        assert_eq!(csr.requester, "system:node:node-a", "a renewal is asked for with the certificate in force");
-    }
+    let by = |user: &str| csrs.iter().filter(|csr| csr.requester == user).count();
+    assert_eq!(by("system:bootstrap:abcdef"), 1, "the first");
+    assert_eq!(by("system:node:node-a"), csrs.len() - 1, "a renewal is asked for with the certificate in force");
     assert_eq!(status.certificates.failures_total, 0);
     let dated = std::fs::read_dir(node.pki())?
         .filter_map(Result::ok)
@@ -60,7 +59,7 @@ async fn a_valid_certificate_that_is_there_is_adopted() -> Result<()> {
     node.wait_for(SOON, "valid", "certificate-valid").await?;
     let events = node.events().await?;
     assert!(events.iter().any(|event| event.event == "certificate-adopted"), "{events:?}");
-    assert_eq!(api.requests().len(), 0, "nobody is asked for what is there");
+    assert_eq!(api.csrs().len(), 0, "nobody is asked for what is there");
     Ok(())
 }
 
@@ -143,9 +142,46 @@ async fn observing_writes_nothing_and_reports_the_same() -> Result<()> {
     let status = node.wait(SOON, |status| status.certificates.current.is_some()).await?;
     assert_eq!(status.certificates.state, CertificateState::RenewalOverdue);
     assert_eq!(status.certificates.owner, "kubelet");
-    assert_eq!(api.requests().len(), 0);
+    assert_eq!(api.csrs().len(), 0);
     assert_eq!(std::fs::read_dir(node.pki())?.count(), 2, "the kubelet's own two");
     assert!(!node.path("kubelet.kubeconfig").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_bootstrap_credential_is_tested_while_it_is_not_needed() -> Result<()> {
+    let (api, mut node) = cluster().await?;
+    node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
+    in_force(&node, &api.issue_node_certificate("node-a", now() - HOUR, now() + 71 * HOUR)?)?;
+    api.revoke_token("abcdef");
+    node.start()?;
+    let status = node.wait(SOON, |status| status.certificates.recovery.is_some()).await?;
+    let recovery = status.certificates.recovery.clone().expect("waited for");
+    assert_eq!((recovery.health, recovery.reason.kind.as_str()), (Health::Bad, "credential-rejected"));
+    assert_eq!(status.certificates.state, CertificateState::Valid, "the node itself is well");
+    assert_eq!(status.certificates.may_be_off_until, status.certificates.current.map(|current| current.not_after));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(api.requests().len(), 1, "once a day, not in a loop");
+    api.put_token(Token::new("fresh0.0123456789abcdef"));
+    node.give_kubeconfig(&Kubeconfig::typhoon(&api.url(), api.ca_pem(), "fresh0.0123456789abcdef").to_yaml())?;
+    let good = |recovery: &RecoveryView| recovery.health == Health::Good;
+    node.wait(Duration::from_secs(2), |status| status.certificates.recovery.as_ref().is_some_and(good)).await?;
+    let events: Vec<_> = node.events().await?.into_iter().map(|event| event.event).collect();
+    assert!(events.contains(&"recovery-credential-rejected".to_owned()), "{events:?}");
+    assert!(events.contains(&"recovery-credential-good".to_owned()), "{events:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ca_in_its_last_month_is_told_once() -> Result<()> {
+    let options = Options { authority_lifetime: Duration::from_secs(20 * 86_400), ..Options::default() };
+    let api = ApiServer::start(options).await?;
+    let mut node = Node::new("node-a")?;
+    node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
+    node.start()?;
+    node.wait_for(SOON, "valid", "certificate-valid").await?;
+    let told = node.events().await?.iter().filter(|event| event.event == "ca-ending").count();
+    assert_eq!(told, 1);
     Ok(())
 }
 

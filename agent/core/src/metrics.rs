@@ -240,6 +240,8 @@ mod tests {
                 }),
                 request: None,
                 ca: None,
+                may_be_off_until: None,
+                recovery: None,
                 clock: ClockView { trusted: true, reason: reason.clone() },
                 installed_total: 3,
                 failures_total: 2,

@@ -18,11 +18,15 @@ use crate::cert::CertView;
 use crate::config::Owner;
 use crate::hostname::{NodeName, NodeNameFault};
 use crate::status::{CertificateState as State, Reason};
-use crate::time::{Time, human};
+use crate::time::Time;
 use held::{Held, valid};
 
 /// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often the bootstrap credential is tested while it is not needed.
+pub const RECOVERY_EVERY: Duration = Duration::from_secs(86_400);
+/// How soon again, if the server could not be asked.
+const RECOVERY_AGAIN: Duration = Duration::from_secs(3_600);
 /// How long an answer about the clock counts.
 pub const CLOCK_FRESH: Duration = Duration::from_secs(900);
 
@@ -43,6 +47,25 @@ pub struct Seen {
     pub last: Option<Attempt>,
     /// An operator asked for a renewal.
     pub renewal_asked: bool,
+    /// When the bootstrap credential was last tested with this kubeconfig, and whether the server gave an answer.
+    pub recovery: Option<Tested>,
+}
+
+/// A test of the bootstrap credential while it was not needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// When.
+    pub at: Time,
+    /// The server said yes or no; otherwise it is tried again sooner.
+    pub answered: bool,
+}
+
+impl Tested {
+    fn is_due(self, now: Time) -> bool {
+        let every = if self.answered { RECOVERY_EVERY } else { RECOVERY_AGAIN };
+        // A test of the future was made before the clock was set back.
+        now.0.duration_since(self.at.0).map_or(true, |age| age >= every)
+    }
 }
 
 /// The PEM in force.
@@ -126,6 +149,8 @@ pub enum Step {
     Prepare,
     /// Find out whether the clock can be trusted.
     CheckClock,
+    /// Find out whether the bootstrap credential would work, while it is not needed.
+    TestRecovery,
     /// Send the request (or find it again), wait for it, prove what comes, install it.
     Ask(Identity),
 }
@@ -338,17 +363,10 @@ fn after(time: Time, span: Duration) -> Time {
 fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -> Decision {
     let soon = after(now, LOOK_AGAIN);
     let until = at.map_or(soon, |at| at.min(soon));
-    let next = match at {
-        Some(at) if at > now => {
-            let left = at.0.duration_since(now.0).unwrap_or_default();
-            format!("{next}, at {at} (in {})", human(left))
-        }
-        _ => next.to_owned(),
-    };
     Decision {
         state,
         reason,
-        next,
+        next: next.to_owned(),
         next_at: at,
         // A moment that has just passed must not become a busy loop.
         step: Step::Idle { until: until.max(after(now, Duration::from_millis(10))).0 },

@@ -120,6 +120,19 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
     if let Some(ca) = &part.ca {
         page.item("ca", &format!("{}, ends {}", clean(&ca.subject), moment(ca.not_after, now)));
     }
+    if let Some(until) = part.may_be_off_until {
+        page.item(
+            "off",
+            &format!("may be off until {} and comes back without the bootstrap credential", moment(until, now)),
+        );
+    }
+    if let Some(recovery) = &part.recovery {
+        let (_, symbol, _) = health(recovery.health);
+        page.item(
+            "recovery",
+            &format!("{symbol} {}, tested {} ago", clean(&recovery.reason.message), since(recovery.tested_at, now)),
+        );
+    }
     let trust = if part.clock.trusted { "trusted" } else { "not trusted" };
     page.item("clock", &format!("{trust}: {}", clean(&part.clock.reason.message)));
     let owner =

@@ -191,6 +191,12 @@ pub struct CertificatesStatus {
     pub request: Option<RequestView>,
     /// The cluster CA of the bootstrap kubeconfig.
     pub ca: Option<AuthorityView>,
+    /// Until when this host may be off and still come back without the bootstrap credential.
+    #[serde(default)]
+    pub may_be_off_until: Option<Time>,
+    /// Whether the bootstrap credential would work, tested while it is not needed; none before the first test.
+    #[serde(default)]
+    pub recovery: Option<RecoveryView>,
     /// Can this host's clock be trusted, and by what evidence?
     pub clock: ClockView,
     /// Certificates installed since the agent started.
@@ -240,6 +246,17 @@ pub struct AuthorityView {
     pub subject: String,
     /// Its end; every node certificate ends no later.
     pub not_after: Time,
+}
+
+/// The bootstrap credential, tested once a day while the certificate in force is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryView {
+    /// Good: the API server knows it. Bad: it does not. Unknown: it could not be asked.
+    pub health: Health,
+    /// When that was found out.
+    pub tested_at: Time,
+    /// Whom it was taken for, or why not.
+    pub reason: Reason,
 }
 
 /// The clock.

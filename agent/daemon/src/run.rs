@@ -226,6 +226,8 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         current: None,
         request: None,
         ca: None,
+        may_be_off_until: None,
+        recovery: None,
         clock: ClockView { trusted: false, reason },
         installed_total: 0,
         failures_total: 0,

@@ -223,6 +223,36 @@ events! {
          The agent goes on by itself.",
     };
 
+    /// The bootstrap credential would not bring this node back.
+    RECOVERY_CREDENTIAL_REJECTED = Event {
+        id: "1a70cd97c05f4a9c92baf63cf369f561",
+        name: "recovery-credential-rejected",
+        priority: Priority::Warning,
+        subject: "The bootstrap credential would not bring this node back",
+        meaning: "The API server does not know the credential of the bootstrap kubeconfig (@EYEWALL_KIND@). The node goes on with its\n\
+         certificate and renews it, but once it is off for longer than that lasts it cannot come back by itself.\n\
+         Put a fresh bootstrap kubeconfig in its place; the agent sees and tests it at once.",
+    };
+
+    /// The bootstrap credential works again.
+    RECOVERY_CREDENTIAL_GOOD = Event {
+        id: "8b0e29d8096342a0bfd64b7c6bcadb12",
+        name: "recovery-credential-good",
+        priority: Priority::Info,
+        subject: "The bootstrap credential would bring this node back",
+        meaning: "The API server knows the credential of the bootstrap kubeconfig again.",
+    };
+
+    /// The cluster's certificate authority ends soon.
+    CA_ENDING = Event {
+        id: "84caaa11c1154c03af1ebd679c789892",
+        name: "ca-ending",
+        priority: Priority::Warning,
+        subject: "The cluster's certificate authority ends soon",
+        meaning: "The authority of the bootstrap kubeconfig ends at @EYEWALL_NOT_AFTER@. After that no certificate is issued and every\n\
+         node is cut off: give the cluster a new authority, or replace the cluster, before then.",
+    };
+
     /// The certificate has expired.
     CERTIFICATE_EXPIRED = Event {
         id: "e6a896e4a5a6491cae4d187acd92382a",

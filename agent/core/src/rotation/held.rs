@@ -96,7 +96,14 @@ impl<'a> Held<'a> {
                 "the certificate and its CA end",
                 Some(self.leaf.not_after),
             )),
-            None => Some(idle(now, State::Valid, valid(self.leaf), "renewal", Some(self.schedule.renew_at))),
+            None if seen.bootstrap.is_ok() && seen.recovery.is_none_or(|tested| tested.is_due(now)) => Some(Decision {
+                state: State::Valid,
+                reason: valid(self.leaf),
+                next: "the bootstrap credential is tested".to_owned(),
+                next_at: None,
+                step: Step::TestRecovery,
+            }),
+            None => Some(idle(now, State::Valid, valid(self.leaf), "it is renewed", Some(self.schedule.renew_at))),
         }
     }
 

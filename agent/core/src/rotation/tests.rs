@@ -58,6 +58,7 @@ fn fresh() -> Seen {
         clock: None,
         last: None,
         renewal_asked: false,
+        recovery: None,
     }
 }
 
@@ -77,6 +78,7 @@ fn word(step: &Step) -> &'static str {
         Step::Forget(_) => "forget",
         Step::Prepare => "prepare",
         Step::CheckClock => "check-clock",
+        Step::TestRecovery => "test-recovery",
         Step::Ask(Identity::Bootstrap) => "ask-bootstrap",
         Step::Ask(Identity::Node) => "ask-node",
     }
@@ -352,6 +354,47 @@ fn every_state_and_step() {
             "request-denied",
             "prepare",
         ),
+        // The bootstrap credential, while it is not needed.
+        ("never tested", HOUR, joined, |s| s.recovery = None, "valid", "certificate-valid", "test-recovery"),
+        (
+            "tested an hour ago",
+            2 * HOUR,
+            joined,
+            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }),
+            "valid",
+            "certificate-valid",
+            "idle",
+        ),
+        (
+            "tested a day ago",
+            25 * HOUR,
+            joined,
+            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }),
+            "valid",
+            "certificate-valid",
+            "test-recovery",
+        ),
+        (
+            "not answered an hour ago",
+            2 * HOUR,
+            joined,
+            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: false }),
+            "valid",
+            "certificate-valid",
+            "test-recovery",
+        ),
+        (
+            "no kubeconfig to test",
+            HOUR,
+            joined,
+            |s| {
+                s.recovery = None;
+                s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", ""));
+            },
+            "valid",
+            "certificate-valid",
+            "idle",
+        ),
         // A certificate in force.
         (
             "due, and its CA ends with it",
@@ -517,6 +560,8 @@ fn every_state_and_step() {
     ];
     for (name, after, base, change, state, kind, step) in cases {
         let mut seen = base();
+        // Tested just now, unless the case says otherwise.
+        seen.recovery = Some(Tested { at: Time::from_unix(T0 + after), answered: true });
         change(&mut seen);
         let got = decide(Time::from_unix(T0 + after).0, &seen, &POLICY);
         let told = (got.state.as_str(), got.reason.kind.as_str(), word(&got.step));
@@ -598,6 +643,7 @@ prop_compose! {
         clock in proptest::option::of((0_u64..2_000, any::<bool>())),
         last in proptest::option::of((outcomes(), any::<bool>(), 1_u32..40, 0_u64..8_000)),
         renewal_asked in any::<bool>(),
+        tested in proptest::option::of(0_u64..100_000),
     ) -> (u64, Seen) {
         let seen = Seen {
             node: node_name(None, if named { "node-a" } else { "localhost" }),
@@ -619,6 +665,7 @@ prop_compose! {
                 attempt(now - age, outcome, if node { Identity::Node } else { Identity::Bootstrap }, streak)
             }),
             renewal_asked,
+            recovery: tested.map(|age| Tested { at: Time::from_unix(now - age), answered: age % 2 == 0 }),
         };
         (now, seen)
     }
@@ -654,6 +701,9 @@ proptest! {
             }
             Step::Prepare => prop_assert!(seen.request.is_none(), "a second key"),
             Step::Quarantine(_) => prop_assert!(matches!(seen.current, Current::Unusable(_)), "a usable certificate put aside"),
+            Step::TestRecovery => {
+                prop_assert!(alive && seen.bootstrap.is_ok() && seen.request.is_none(), "tested while it is needed");
+            }
             Step::Forget(_) | Step::CheckClock => {}
         }
         // A wait that was imposed is kept: no request before its end.

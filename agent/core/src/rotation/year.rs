@@ -48,12 +48,14 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
         clock: None,
         last: None,
         renewal_asked: false,
+        recovery: None,
     };
     let policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
     let mut now = Time::from_unix(T0).0;
     let end = T0 + 370 * DAY;
     let (mut looks, mut steps, mut keys) = (0_u64, 0_u64, 0_u64);
     let mut renewals = Vec::new();
+    let mut tests = 0;
     let mut without = Duration::ZERO;
     while Time(now).unix() < end {
         let decision = decide(now, &seen, &policy);
@@ -87,6 +89,10 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
                 seen.current =
                     Current::Usable { leaf: Box::new(leaf), installed_at: Time(now), anchor: Anchor::Bootstrap };
             }
+            Step::TestRecovery => {
+                tests += 1;
+                seen.recovery = Some(Tested { at: Time(now), answered: true });
+            }
             step @ (Step::Quarantine(_) | Step::Forget(_)) => panic!("{step:?} in a good year"),
         }
         steps += 1;
@@ -96,6 +102,7 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
     let gaps: Vec<u64> = renewals.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps.iter().all(|gap| (43 * 3_600..=49 * 3_600).contains(gap)), "{gaps:?}");
     assert!((180..=204).contains(&cluster.issued), "{} certificates in a year", cluster.issued);
+    assert!((360..=366).contains(&tests), "{tests} tests of the bootstrap credential");
     assert_eq!(without, Duration::ZERO, "never without a certificate while there is a CA");
     assert!(looks < 550_000, "{looks} looks: one a minute and no more");
     assert_eq!(decide(now, &seen, &policy).state, State::CaExpired);

@@ -61,6 +61,8 @@ fn good() -> Status {
                 subject: "CN=kubernetes-ca".to_owned(),
                 not_after: Time::from_unix(NOW + 3_650 * 24 * HOUR),
             }),
+            may_be_off_until: None,
+            recovery: None,
             clock: ClockView {
                 trusted: true,
                 reason: Reason::new("synchronized", "The kernel says that it is synchronized."),

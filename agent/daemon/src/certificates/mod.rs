@@ -16,13 +16,13 @@ use eyewall_core::backoff::Backoff;
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubeconfig::{self, Bootstrap};
-use eyewall_core::rotation::{self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step};
-use eyewall_core::status::{CertificatesStatus, Reason};
+use eyewall_core::rotation::{self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step, Tested};
+use eyewall_core::status::{CertificatesStatus, Health, Reason, RecoveryView};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::Client;
+use crate::api::{ApiError, Client, csr, review};
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::socket::RenewRequest;
@@ -74,6 +74,8 @@ struct Memory {
     clock: Option<Clock>,
     client: Option<(Identity, Client)>,
     renewal_asked: bool,
+    /// What the bootstrap credential's last test found; void with another kubeconfig.
+    recovery: Option<RecoveryView>,
     /// Own writes that failed in a row.
     disk: u32,
 }
@@ -162,6 +164,10 @@ impl Task {
                 self.check_clock(&world).await;
                 Ok(())
             }
+            Step::TestRecovery => {
+                self.test_recovery(&world).await;
+                Ok(())
+            }
             Step::Ask(identity) => {
                 self.ask(&store, &world, identity).await;
                 Ok(())
@@ -190,6 +196,7 @@ impl Task {
         if inputs != self.memory.inputs {
             self.memory.last = None;
             self.memory.client = None;
+            self.memory.recovery = None;
             self.memory.inputs = inputs;
         }
     }
@@ -206,6 +213,11 @@ impl Task {
             clock: self.memory.clock.clone(),
             last: self.memory.last.clone(),
             renewal_asked: self.memory.renewal_asked,
+            recovery: self
+                .memory
+                .recovery
+                .as_ref()
+                .map(|recovery| Tested { at: recovery.tested_at, answered: recovery.health != Health::Unknown }),
         }
     }
 
@@ -256,12 +268,35 @@ impl Task {
         }
     }
 
+    /// Asks the API server whom it takes the bearer of the bootstrap credential for. Nothing is changed by it.
+    async fn test_recovery(&mut self, world: &World) {
+        let Ok(joined) = &world.bootstrap else { return };
+        let answer = match self.connection(joined, Identity::Bootstrap, None).await {
+            Ok(client) => match timeout(obtain::WITHIN, review::who_am_i(client)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(ApiError::Unreachable("no answer".to_owned())),
+            },
+            Err(error) => Err(error),
+        };
+        let (health, reason) = match answer {
+            Ok(Ok(review)) => {
+                let message = format!("the API server knows the bootstrap credential, as {}", review.username);
+                (Health::Good, Reason::new("recovery-credential-good", message))
+            }
+            Ok(Err(answer)) if answer.status == 401 => (Health::Bad, Outcome::Unauthorized.reason(Identity::Bootstrap)),
+            Ok(Err(answer)) => (Health::Unknown, csr::outcome(&answer).reason(Identity::Bootstrap)),
+            Err(error) => (Health::Unknown, obtain::outcome(error).reason(Identity::Bootstrap)),
+        };
+        self.publisher.recovery(health, &reason);
+        self.memory.recovery = Some(RecoveryView { health, tested_at: Time((self.deps.clock)()), reason });
+    }
+
     async fn connection(
         &mut self,
         joined: &observe::Joined,
         identity: Identity,
         pem: Option<&str>,
-    ) -> Result<&mut Client, crate::api::ApiError> {
+    ) -> Result<&mut Client, ApiError> {
         let reusable =
             matches!(&self.memory.client, Some((as_whom, client)) if *as_whom == identity && client.is_usable());
         if !reusable {

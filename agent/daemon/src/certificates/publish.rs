@@ -1,6 +1,6 @@
 //! From decisions to what is told: the status, and an event for each change.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
@@ -17,6 +17,9 @@ use super::obtain::{Ended, Progress};
 use super::story;
 use crate::events::Events;
 
+/// A Typhoon CA lives 365 days and has no rotation: at day 335 a month is left to replace it.
+const CA_ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+
 /// Holds what was told last, so that only changes are told.
 #[derive(Debug)]
 pub struct Publisher {
@@ -27,6 +30,10 @@ pub struct Publisher {
     since: Option<(State, Time)>,
     requested: Option<String>,
     adopted: bool,
+    /// What was told of the bootstrap credential.
+    recovery: Option<Health>,
+    /// The CA whose coming end was told.
+    ending: Option<Time>,
     installed_total: u64,
     failures_total: u64,
 }
@@ -40,6 +47,8 @@ impl Publisher {
             since: None,
             requested: None,
             adopted: false,
+            recovery: None,
+            ending: None,
             installed_total: 0,
             failures_total: 0,
         }
@@ -58,6 +67,7 @@ impl Publisher {
         let reason = fault.unwrap_or(&decision.reason);
         let status = self.view(Time(now), policy, world, memory, decision, reason);
         self.adoption(&status);
+        self.authority(Time(now), &status);
         self.change(&status);
         self.send(status);
     }
@@ -120,6 +130,35 @@ impl Publisher {
         "it is watched until it is issued".clone_into(&mut status.next);
         status.next_at = None;
         self.send(status);
+    }
+
+    /// Tells what a test of the bootstrap credential found, if it is news: that it works is none before it did not.
+    pub fn recovery(&mut self, health: Health, reason: &Reason) {
+        let before = self.recovery;
+        if health != Health::Unknown {
+            self.recovery = Some(health);
+        }
+        let event = match (before, health) {
+            (Some(Health::Bad), Health::Good) => &event::RECOVERY_CREDENTIAL_GOOD,
+            (Some(Health::Good) | None, Health::Bad) => &event::RECOVERY_CREDENTIAL_REJECTED,
+            _ => return,
+        };
+        self.events.emit(event, reason.message.clone(), &[("kind", &reason.kind)]);
+    }
+
+    /// Tells once of each CA that it ends soon.
+    fn authority(&mut self, now: Time, status: &CertificatesStatus) {
+        let Some(ca) = &status.ca else { return };
+        let soon = ca.not_after > now && ca.not_after.0 < now.0 + CA_ENDS_SOON;
+        if soon && self.ending != Some(ca.not_after) {
+            self.ending = Some(ca.not_after);
+            let not_after = ca.not_after.to_string();
+            self.events.emit(
+                &event::CA_ENDING,
+                format!("The cluster CA {} ends at {not_after}", ca.subject),
+                &[("not_after", &not_after)],
+            );
+        }
     }
 
     /// Counts an attempt's end, and tells an installation.
@@ -277,6 +316,11 @@ impl Publisher {
                 attempts: attempts(memory),
             }),
             ca: world.bootstrap.as_ref().ok().map(|joined| joined.authority.clone()),
+            may_be_off_until: match &world.current {
+                Current::Usable { leaf, .. } if leaf.not_after > now => Some(leaf.not_after),
+                _ => None,
+            },
+            recovery: memory.recovery.clone(),
             clock: memory.clock.as_ref().map_or_else(
                 || ClockView {
                     trusted: false,

@@ -32,6 +32,8 @@ pub fn status() -> Status {
             current: None,
             request: None,
             ca: None,
+            may_be_off_until: None,
+            recovery: None,
             clock: ClockView { trusted: true, reason: Reason::new("synchronized", "The clock is synchronized.") },
             installed_total: 1,
             failures_total: 0,
