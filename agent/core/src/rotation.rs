@@ -374,6 +374,8 @@ fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod year;

@@ -1,14 +1,12 @@
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::hostname::node_name;
 
-const POLICY: Policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
+pub(super) const POLICY: Policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
 /// The start of the tests' day; certificates of 72 h begin five minutes before it, as kube-controller-manager makes them.
-const T0: u64 = 1_800_000_000;
-const HOUR: u64 = 3_600;
+pub(super) const T0: u64 = 1_800_000_000;
+pub(super) const HOUR: u64 = 3_600;
 
 fn leaf(node: &str) -> CertView {
     CertView {
@@ -27,11 +25,11 @@ fn leaf(node: &str) -> CertView {
     }
 }
 
-fn usable(anchor: Anchor) -> Current {
+pub(super) fn usable(anchor: Anchor) -> Current {
     Current::Usable { leaf: Box::new(leaf("node-a")), installed_at: Time::from_unix(T0), anchor }
 }
 
-fn request(node: &str, key: &[u8]) -> Request {
+pub(super) fn request(node: &str, key: &[u8]) -> Request {
     Request {
         name: "node-csr-1".to_owned(),
         common_name: format!("system:node:{node}"),
@@ -44,7 +42,7 @@ fn trusted(at: u64) -> Clock {
     Clock { at: Time::from_unix(at), trusted: true, reason: Reason::new("clock-agrees-with-server", "") }
 }
 
-fn attempt(at: u64, outcome: Outcome, identity: Identity, streak: u32) -> Attempt {
+pub(super) fn attempt(at: u64, outcome: Outcome, identity: Identity, streak: u32) -> Attempt {
     Attempt { at: Time::from_unix(at), outcome, identity, streak, draw: 0.5 }
 }
 
@@ -86,477 +84,66 @@ fn word(step: &Step) -> &'static str {
 
 #[test]
 fn every_state_and_step() {
+    #[rustfmt::skip] // one case, one line
     let cases: &[Case] = &[
         // The line of a first boot.
         ("first boot", 0, fresh, |_| {}, "requesting", "certificate-absent", "prepare"),
-        (
-            "key made",
-            0,
-            fresh,
-            |s| s.request = Some(request("node-a", b"new")),
-            "requesting",
-            "certificate-absent",
-            "check-clock",
-        ),
-        (
-            "clock good",
-            0,
-            fresh,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0));
-            },
-            "requesting",
-            "certificate-absent",
-            "ask-bootstrap",
-        ),
-        (
-            "clock's verdict is old",
-            HOUR,
-            fresh,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0));
-            },
-            "requesting",
-            "certificate-absent",
-            "check-clock",
-        ),
-        (
-            "clock's verdict is from the future",
-            0,
-            fresh,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + 60));
-            },
-            "requesting",
-            "certificate-absent",
-            "check-clock",
-        ),
-        (
-            "clock wrong",
-            0,
-            fresh,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(Clock {
-                    at: Time::from_unix(T0),
-                    trusted: false,
-                    reason: Reason::new("clock-differs-from-server", ""),
-                });
-            },
-            "clock-suspect",
-            "clock-differs-from-server",
-            "idle",
-        ),
-        (
-            "clock wrong, looked at a while ago",
-            11,
-            fresh,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(Clock {
-                    at: Time::from_unix(T0),
-                    trusted: false,
-                    reason: Reason::new("clock-differs-from-server", ""),
-                });
-            },
-            "requesting",
-            "certificate-absent",
-            "check-clock",
-        ),
+        ("key made", 0, fresh, |s| s.request = Some(request("node-a", b"new")), "requesting", "certificate-absent", "check-clock"),
+        ("clock good", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-absent", "ask-bootstrap"),
+        ("clock's verdict is old", HOUR, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-absent", "check-clock"),
+        ("clock's verdict is from the future", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 60)); }, "requesting", "certificate-absent", "check-clock"),
+        ("clock wrong", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(Clock { at: Time::from_unix(T0), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "clock-suspect", "clock-differs-from-server", "idle"),
+        ("clock wrong, looked at a while ago", 11, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(Clock { at: Time::from_unix(T0), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "requesting", "certificate-absent", "check-clock"),
         // What stops it before anything is asked.
         ("localhost", 0, fresh, |s| s.node = node_name(None, "localhost"), "absent", "hostname-is-localhost", "idle"),
-        (
-            "no kubeconfig",
-            0,
-            fresh,
-            |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")),
-            "absent",
-            "bootstrap-kubeconfig-missing",
-            "idle",
-        ),
+        ("no kubeconfig", 0, fresh, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "absent", "bootstrap-kubeconfig-missing", "idle"),
         ("CA ended", 366 * 24 * HOUR, fresh, |_| {}, "ca-expired", "authority-expired", "idle"),
-        (
-            "CA ended by a clock that is wrong",
-            366 * 24 * HOUR,
-            fresh,
-            |s| {
-                s.clock = Some(Clock {
-                    at: Time::from_unix(T0 + 366 * 24 * HOUR),
-                    trusted: false,
-                    reason: Reason::new("clock-differs-from-server", ""),
-                });
-            },
-            "requesting",
-            "certificate-absent",
-            "prepare",
-        ),
-        (
-            "unreadable",
-            0,
-            fresh,
-            |s| s.current = Current::Unreadable(Reason::new("certificate-unreadable", "")),
-            "absent",
-            "certificate-unreadable",
-            "idle",
-        ),
-        (
-            "corrupt",
-            0,
-            fresh,
-            |s| s.current = Current::Unusable(Reason::new("certificate-corrupt", "")),
-            "absent",
-            "certificate-corrupt",
-            "quarantine",
-        ),
-        (
-            "request of another name",
-            0,
-            fresh,
-            |s| s.request = Some(request("node-b", b"new")),
-            "requesting",
-            "node-name-changed",
-            "forget",
-        ),
+        ("CA ended by a clock that is wrong", 366 * 24 * HOUR, fresh, |s| { s.clock = Some(Clock { at: Time::from_unix(T0 + 366 * 24 * HOUR), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "requesting", "certificate-absent", "prepare"),
+        ("unreadable", 0, fresh, |s| s.current = Current::Unreadable(Reason::new("certificate-unreadable", "")), "absent", "certificate-unreadable", "idle"),
+        ("corrupt", 0, fresh, |s| s.current = Current::Unusable(Reason::new("certificate-corrupt", "")), "absent", "certificate-corrupt", "quarantine"),
+        ("request of another name", 0, fresh, |s| s.request = Some(request("node-b", b"new")), "requesting", "node-name-changed", "forget"),
         // How attempts end.
-        (
-            "pending",
-            0,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)),
-            "pending-approval",
-            "approval-pending",
-            "idle",
-        ),
-        (
-            "pending, watched on",
-            5,
-            fresh,
-            |s| {
-                s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1));
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0));
-            },
-            "pending-approval",
-            "approval-pending",
-            "ask-bootstrap",
-        ),
-        (
-            "denied",
-            60,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Denied(String::new()), Identity::Bootstrap, 1)),
-            "denied",
-            "request-denied",
-            "idle",
-        ),
-        (
-            "failed",
-            60,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Failed(String::new()), Identity::Bootstrap, 1)),
-            "denied",
-            "request-failed",
-            "idle",
-        ),
-        (
-            "token unknown",
-            1,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Unauthorized, Identity::Bootstrap, 1)),
-            "token-rejected",
-            "credential-rejected",
-            "idle",
-        ),
-        (
-            "forbidden",
-            1,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Forbidden(String::new()), Identity::Bootstrap, 1)),
-            "denied",
-            "request-forbidden",
-            "idle",
-        ),
-        (
-            "away",
-            0,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Unreachable(String::new()), Identity::Bootstrap, 1)),
-            "server-unreachable",
-            "server-unreachable",
-            "idle",
-        ),
-        (
-            "away, tried again",
-            2,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Unreachable(String::new()), Identity::Bootstrap, 1)),
-            "server-unreachable",
-            "server-unreachable",
-            "prepare",
-        ),
-        (
-            "asked to wait",
-            29,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Throttled(Duration::from_secs(30)), Identity::Bootstrap, 1)),
-            "server-unreachable",
-            "server-throttled",
-            "idle",
-        ),
-        (
-            "wrong CA",
-            1,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Untrusted(String::new()), Identity::Bootstrap, 1)),
-            "server-unreachable",
-            "server-untrusted",
-            "idle",
-        ),
-        (
-            "server's certificate out of time",
-            0,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::OutOfTime(String::new()), Identity::Bootstrap, 1)),
-            "clock-suspect",
-            "server-certificate-out-of-time",
-            "idle",
-        ),
-        (
-            "unproved",
-            1,
-            fresh,
-            |s| {
-                s.last =
-                    Some(attempt(T0, Outcome::Unproved(Reason::new("certificate-swapped", "")), Identity::Bootstrap, 1))
-            },
-            "requesting",
-            "certificate-swapped",
-            "idle",
-        ),
-        (
-            "disk full",
-            0,
-            fresh,
-            |s| s.last = Some(attempt(T0, Outcome::Disk(Reason::new("disk-full", "")), Identity::Bootstrap, 1)),
-            "absent",
-            "disk-full",
-            "idle",
-        ),
-        (
-            "clock set back behind the attempt",
-            0,
-            fresh,
-            |s| s.last = Some(attempt(T0 + HOUR, Outcome::Denied(String::new()), Identity::Bootstrap, 9)),
-            "denied",
-            "request-denied",
-            "prepare",
-        ),
+        ("pending", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)), "pending-approval", "approval-pending", "idle"),
+        ("pending, watched on", 5, fresh, |s| { s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "pending-approval", "approval-pending", "ask-bootstrap"),
+        ("denied", 60, fresh, |s| s.last = Some(attempt(T0, Outcome::Denied(String::new()), Identity::Bootstrap, 1)), "denied", "request-denied", "idle"),
+        ("failed", 60, fresh, |s| s.last = Some(attempt(T0, Outcome::Failed(String::new()), Identity::Bootstrap, 1)), "denied", "request-failed", "idle"),
+        ("token unknown", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Unauthorized, Identity::Bootstrap, 1)), "token-rejected", "credential-rejected", "idle"),
+        ("forbidden", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Forbidden(String::new()), Identity::Bootstrap, 1)), "denied", "request-forbidden", "idle"),
+        ("away", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Unreachable(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-unreachable", "idle"),
+        ("away, tried again", 2, fresh, |s| s.last = Some(attempt(T0, Outcome::Unreachable(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-unreachable", "prepare"),
+        ("asked to wait", 29, fresh, |s| s.last = Some(attempt(T0, Outcome::Throttled(Duration::from_secs(30)), Identity::Bootstrap, 1)), "server-unreachable", "server-throttled", "idle"),
+        ("wrong CA", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Untrusted(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-untrusted", "idle"),
+        ("server's certificate out of time", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::OutOfTime(String::new()), Identity::Bootstrap, 1)), "clock-suspect", "server-certificate-out-of-time", "idle"),
+        ("unproved", 1, fresh, |s| { s.last = Some(attempt(T0, Outcome::Unproved(Reason::new("certificate-swapped", "")), Identity::Bootstrap, 1)) }, "requesting", "certificate-swapped", "idle"),
+        ("disk full", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Disk(Reason::new("disk-full", "")), Identity::Bootstrap, 1)), "absent", "disk-full", "idle"),
+        ("clock set back behind the attempt", 0, fresh, |s| s.last = Some(attempt(T0 + HOUR, Outcome::Denied(String::new()), Identity::Bootstrap, 9)), "denied", "request-denied", "prepare"),
         // The bootstrap credential, while it is not needed.
         ("never tested", HOUR, joined, |s| s.recovery = None, "valid", "certificate-valid", "test-recovery"),
-        (
-            "tested an hour ago",
-            2 * HOUR,
-            joined,
-            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }),
-            "valid",
-            "certificate-valid",
-            "idle",
-        ),
-        (
-            "tested a day ago",
-            25 * HOUR,
-            joined,
-            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }),
-            "valid",
-            "certificate-valid",
-            "test-recovery",
-        ),
-        (
-            "not answered an hour ago",
-            2 * HOUR,
-            joined,
-            |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: false }),
-            "valid",
-            "certificate-valid",
-            "test-recovery",
-        ),
-        (
-            "no kubeconfig to test",
-            HOUR,
-            joined,
-            |s| {
-                s.recovery = None;
-                s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", ""));
-            },
-            "valid",
-            "certificate-valid",
-            "idle",
-        ),
+        ("tested an hour ago", 2 * HOUR, joined, |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }), "valid", "certificate-valid", "idle"),
+        ("tested a day ago", 25 * HOUR, joined, |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: true }), "valid", "certificate-valid", "test-recovery"),
+        ("not answered an hour ago", 2 * HOUR, joined, |s| s.recovery = Some(Tested { at: Time::from_unix(T0 + HOUR), answered: false }), "valid", "certificate-valid", "test-recovery"),
+        ("no kubeconfig to test", HOUR, joined, |s| { s.recovery = None; s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")); }, "valid", "certificate-valid", "idle"),
         // A certificate in force.
-        (
-            "due, and its CA ends with it",
-            49 * HOUR,
-            joined,
-            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
-            "valid",
-            "certificate-ends-with-authority",
-            "idle",
-        ),
-        (
-            "not due, and its CA ends with it",
-            HOUR,
-            joined,
-            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
-            "valid",
-            "certificate-valid",
-            "idle",
-        ),
-        (
-            "expired with its CA",
-            72 * HOUR,
-            joined,
-            |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)),
-            "ca-expired",
-            "authority-expired",
-            "idle",
-        ),
+        ("due, and its CA ends with it", 49 * HOUR, joined, |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)), "valid", "certificate-ends-with-authority", "idle"),
+        ("not due, and its CA ends with it", HOUR, joined, |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)), "valid", "certificate-valid", "idle"),
+        ("expired with its CA", 72 * HOUR, joined, |s| s.bootstrap = Ok(Time::from_unix(T0 + 72 * HOUR - 300)), "ca-expired", "authority-expired", "idle"),
         ("valid", HOUR, joined, |_| {}, "valid", "certificate-valid", "idle"),
         ("before its point", 43 * HOUR, joined, |_| {}, "valid", "certificate-valid", "idle"),
-        (
-            "valid without a kubeconfig",
-            HOUR,
-            joined,
-            |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")),
-            "valid",
-            "certificate-valid",
-            "idle",
-        ),
+        ("valid without a kubeconfig", HOUR, joined, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "valid", "certificate-valid", "idle"),
         ("due", 49 * HOUR, joined, |_| {}, "renewal-due", "renewal-due", "prepare"),
-        (
-            "due, asked with itself",
-            49 * HOUR,
-            joined,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + 49 * HOUR));
-            },
-            "renewal-due",
-            "renewal-due",
-            "ask-node",
-        ),
-        (
-            "due, certificate refused",
-            49 * HOUR,
-            joined,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + 49 * HOUR));
-                s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unauthorized, Identity::Node, 1));
-            },
-            "renewal-due",
-            "credential-rejected",
-            "ask-bootstrap",
-        ),
-        (
-            "due, server away",
-            49 * HOUR,
-            joined,
-            |s| s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unreachable(String::new()), Identity::Node, 1)),
-            "renewal-due",
-            "server-unreachable",
-            "idle",
-        ),
-        (
-            "due, no kubeconfig",
-            49 * HOUR,
-            joined,
-            |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")),
-            "renewal-due",
-            "bootstrap-kubeconfig-missing",
-            "idle",
-        ),
+        ("due, asked with itself", 49 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 49 * HOUR)); }, "renewal-due", "renewal-due", "ask-node"),
+        ("due, certificate refused", 49 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 49 * HOUR)); s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unauthorized, Identity::Node, 1)); }, "renewal-due", "credential-rejected", "ask-bootstrap"),
+        ("due, server away", 49 * HOUR, joined, |s| s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unreachable(String::new()), Identity::Node, 1)), "renewal-due", "server-unreachable", "idle"),
+        ("due, no kubeconfig", 49 * HOUR, joined, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "renewal-due", "bootstrap-kubeconfig-missing", "idle"),
         ("overdue", 58 * HOUR, joined, |_| {}, "renewal-overdue", "renewal-overdue", "prepare"),
         ("expired", 72 * HOUR, joined, |_| {}, "expired-recovering", "certificate-expired", "prepare"),
-        (
-            "expired, asked with the token",
-            100 * HOUR,
-            joined,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + 100 * HOUR));
-            },
-            "expired-recovering",
-            "certificate-expired",
-            "ask-bootstrap",
-        ),
-        (
-            "expired, token revoked",
-            100 * HOUR,
-            joined,
-            |s| s.last = Some(attempt(T0 + 100 * HOUR, Outcome::Unauthorized, Identity::Bootstrap, 3)),
-            "token-rejected",
-            "credential-rejected",
-            "idle",
-        ),
-        (
-            "asked for by an operator",
-            HOUR,
-            joined,
-            |s| s.renewal_asked = true,
-            "renewal-due",
-            "renewal-asked",
-            "prepare",
-        ),
-        (
-            "renamed",
-            HOUR,
-            joined,
-            |s| {
-                s.node = node_name(Some("node-b"), "");
-                s.request = Some(request("node-b", b"new"));
-                s.clock = Some(trusted(T0 + HOUR));
-            },
-            "renewal-due",
-            "node-name-changed",
-            "ask-bootstrap",
-        ),
-        (
-            "new CA",
-            HOUR,
-            joined,
-            |s| {
-                s.current = usable(Anchor::Installed);
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + HOUR));
-            },
-            "renewal-due",
-            "authority-changed",
-            "ask-bootstrap",
-        ),
-        (
-            "a renewal that was cut short",
-            HOUR,
-            joined,
-            |s| {
-                s.request = Some(request("node-a", b"new"));
-                s.clock = Some(trusted(T0 + HOUR));
-            },
-            "renewal-due",
-            "renewal-cut-short",
-            "ask-node",
-        ),
-        (
-            "an installation that was cut short",
-            HOUR,
-            joined,
-            |s| s.request = Some(request("node-a", b"key-in-force")),
-            "valid",
-            "certificate-valid",
-            "forget",
-        ),
+        ("expired, asked with the token", 100 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 100 * HOUR)); }, "expired-recovering", "certificate-expired", "ask-bootstrap"),
+        ("expired, token revoked", 100 * HOUR, joined, |s| s.last = Some(attempt(T0 + 100 * HOUR, Outcome::Unauthorized, Identity::Bootstrap, 3)), "token-rejected", "credential-rejected", "idle"),
+        ("asked for by an operator", HOUR, joined, |s| s.renewal_asked = true, "renewal-due", "renewal-asked", "prepare"),
+        ("renamed", HOUR, joined, |s| { s.node = node_name(Some("node-b"), ""); s.request = Some(request("node-b", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "node-name-changed", "ask-bootstrap"),
+        ("new CA", HOUR, joined, |s| { s.current = usable(Anchor::Installed); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "authority-changed", "ask-bootstrap"),
+        ("a renewal that was cut short", HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "renewal-cut-short", "ask-node"),
+        ("an installation that was cut short", HOUR, joined, |s| s.request = Some(request("node-a", b"key-in-force")), "valid", "certificate-valid", "forget"),
     ];
     for (name, after, base, change, state, kind, step) in cases {
         let mut seen = base();
@@ -610,111 +197,5 @@ fn short_lives_are_counted_from_the_installation() {
     ] {
         let got = schedule(&short, Time::from_unix(installed), POLICY.renew_at).renew_at.unix();
         assert!((earliest..=latest).contains(&got), "{name}: {got} not in {earliest}..={latest}");
-    }
-}
-
-fn outcomes() -> impl Strategy<Value = Outcome> {
-    prop_oneof![
-        Just(Outcome::Installed),
-        Just(Outcome::Pending),
-        Just(Outcome::NotSigned),
-        Just(Outcome::Denied(String::new())),
-        Just(Outcome::Failed(String::new())),
-        Just(Outcome::Unauthorized),
-        Just(Outcome::Forbidden(String::new())),
-        Just(Outcome::Invalid(String::new())),
-        (0_u64..4_000).prop_map(|seconds| Outcome::Throttled(Duration::from_secs(seconds))),
-        Just(Outcome::ServerError(String::new())),
-        Just(Outcome::Unreachable(String::new())),
-        Just(Outcome::Untrusted(String::new())),
-        Just(Outcome::OutOfTime(String::new())),
-        Just(Outcome::Unproved(Reason::new("x", ""))),
-        Just(Outcome::Disk(Reason::new("x", ""))),
-    ]
-}
-
-prop_compose! {
-    fn anything()(
-        now in T0 - 400 * 24 * HOUR..T0 + 400 * 24 * HOUR,
-        named in any::<bool>(),
-        has_kubeconfig in any::<bool>(),
-        current in 0..5,
-        request_key in 0..3,
-        clock in proptest::option::of((0_u64..2_000, any::<bool>())),
-        last in proptest::option::of((outcomes(), any::<bool>(), 1_u32..40, 0_u64..8_000)),
-        renewal_asked in any::<bool>(),
-        tested in proptest::option::of(0_u64..100_000),
-    ) -> (u64, Seen) {
-        let seen = Seen {
-            node: node_name(None, if named { "node-a" } else { "localhost" }),
-            bootstrap: if has_kubeconfig { Ok(Time::from_unix(T0 + 365 * 24 * HOUR)) } else { Err(Reason::new("none", "")) },
-            current: match current {
-                0 => Current::Nothing,
-                1 => Current::Unreadable(Reason::new("x", "")),
-                2 => Current::Unusable(Reason::new("x", "")),
-                3 => usable(Anchor::Installed),
-                _ => usable(Anchor::Bootstrap),
-            },
-            request: match request_key {
-                0 => None,
-                1 => Some(request("node-a", b"new")),
-                _ => Some(request("node-a", b"key-in-force")),
-            },
-            clock: clock.map(|(age, trusted)| Clock { at: Time::from_unix(now - age), trusted, reason: Reason::new("x", "") }),
-            last: last.map(|(outcome, node, streak, age)| {
-                attempt(now - age, outcome, if node { Identity::Node } else { Identity::Bootstrap }, streak)
-            }),
-            renewal_asked,
-            recovery: tested.map(|age| Tested { at: Time::from_unix(now - age), answered: age % 2 == 0 }),
-        };
-        (now, seen)
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
-
-    #[test]
-    fn what_always_holds((now, seen) in anything()) {
-        let got = decide(Time::from_unix(now).0, &seen, &POLICY);
-        let alive = matches!(&seen.current, Current::Usable { leaf, .. } if leaf.not_after.unix() > now);
-        match &got.step {
-            Step::Idle { until } => {
-                let until = Time(*until).unix();
-                prop_assert!(until <= now + LOOK_AGAIN.as_secs(), "a sleep too long");
-                // Never idle past the renewal point of a certificate in force without having tried.
-                if let Current::Usable { leaf, installed_at, anchor: Anchor::Bootstrap } = &seen.current {
-                    let point = schedule(leaf, *installed_at, POLICY.renew_at).renew_at.unix();
-                    if now < point {
-                        prop_assert!(until <= point + 1 || got.state != State::Valid);
-                    }
-                    let nothing_in_the_way = seen.node.is_ok() && seen.bootstrap.is_ok() && seen.last.is_none()
-                        && seen.clock.as_ref().is_none_or(|clock| clock.trusted) && now < T0 + 365 * 24 * HOUR;
-                    prop_assert!(now < point || !nothing_in_the_way, "idle though due");
-                }
-            }
-            Step::Ask(identity) => {
-                prop_assert!(seen.node.is_ok(), "asked without a name");
-                prop_assert!(seen.request.is_some(), "asked without a key on disk");
-                prop_assert!(seen.clock.as_ref().is_some_and(|clock| clock.trusted), "asked by an untrusted clock");
-                prop_assert!(*identity == Identity::Bootstrap || alive, "asked with a dead certificate");
-            }
-            Step::Prepare => prop_assert!(seen.request.is_none(), "a second key"),
-            Step::Quarantine(_) => prop_assert!(matches!(seen.current, Current::Unusable(_)), "a usable certificate put aside"),
-            Step::TestRecovery => {
-                prop_assert!(alive && seen.bootstrap.is_ok() && seen.request.is_none(), "tested while it is needed");
-            }
-            Step::Forget(_) | Step::CheckClock => {}
-        }
-        // A wait that was imposed is kept: no request before its end.
-        if let Some(last) = &seen.last
-            && let Outcome::Throttled(wait) = &last.outcome
-            && Time::from_unix(now) < Time(last.at.0 + *wait)
-        {
-            prop_assert!(!matches!(got.step, Step::Ask(_) | Step::CheckClock), "Retry-After not obeyed");
-        }
-        if got.state == State::Valid {
-            prop_assert!(alive, "a dead certificate called valid");
-        }
     }
 }

@@ -7,6 +7,7 @@ mod chain;
 mod observe;
 mod obtain;
 mod publish;
+mod question;
 mod story;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::{ApiError, Client, csr, review};
+use crate::api::Client;
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::socket::RenewRequest;
@@ -40,9 +41,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// of ours or of a disk may become a busy loop.
 const TURNS: u32 = 16;
 const UNSETTLED: Duration = Duration::from_secs(5);
-/// systemd-timesyncd touches this when the clock is set (systemd-timesyncd.service(8)); where another service keeps
-/// the time, the API server's date vouches.
-const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
 /// What the task is given.
 #[derive(Debug)]
@@ -242,73 +240,6 @@ impl Task {
             &[("file", &file), ("moved_to", &moved_to), ("kind", &reason.kind)],
         );
         Ok(())
-    }
-
-    /// Finds out whether the clock can be trusted: by the time service's own mark, else by the API server's `Date`.
-    async fn check_clock(&mut self, world: &World) {
-        let synchronised = std::path::Path::new(SYNCHRONISED).exists().then_some(true);
-        if synchronised == Some(true) {
-            self.memory.clock = Some(rotation::clock::judge((self.deps.clock)(), synchronised, None));
-            return;
-        }
-        let Ok(joined) = &world.bootstrap else { return };
-        // Any answer has a date, a refusal too; and the connection is used again for the request.
-        let date = match self.connection(joined, Identity::Bootstrap, None).await {
-            Ok(client) => client.call(hyper::Method::GET, "/version", None).await.map(|answer| answer.date),
-            Err(error) => Err(error),
-        };
-        let now = (self.deps.clock)();
-        match date {
-            Ok(date) => self.memory.clock = Some(rotation::clock::judge(now, synchronised, date)),
-            Err(error) => {
-                self.memory.client = None;
-                let draw = (self.deps.draw)();
-                self.memory.ended(now, obtain::outcome(error), Identity::Bootstrap, draw);
-            }
-        }
-    }
-
-    /// Asks the API server whom it takes the bearer of the bootstrap credential for. Nothing is changed by it.
-    async fn test_recovery(&mut self, world: &World) {
-        let Ok(joined) = &world.bootstrap else { return };
-        let answer = match self.connection(joined, Identity::Bootstrap, None).await {
-            Ok(client) => match timeout(obtain::WITHIN, review::who_am_i(client)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ApiError::Unreachable("no answer".to_owned())),
-            },
-            Err(error) => Err(error),
-        };
-        let (health, reason) = match answer {
-            Ok(Ok(review)) => {
-                let message = format!("the API server knows the bootstrap credential, as {}", review.username);
-                (Health::Good, Reason::new("recovery-credential-good", message))
-            }
-            Ok(Err(answer)) if answer.status == 401 => (Health::Bad, Outcome::Unauthorized.reason(Identity::Bootstrap)),
-            Ok(Err(answer)) => (Health::Unknown, csr::outcome(&answer).reason(Identity::Bootstrap)),
-            Err(error) => (Health::Unknown, obtain::outcome(error).reason(Identity::Bootstrap)),
-        };
-        self.publisher.recovery(health, &reason);
-        self.memory.recovery = Some(RecoveryView { health, tested_at: Time((self.deps.clock)()), reason });
-    }
-
-    async fn connection(
-        &mut self,
-        joined: &observe::Joined,
-        identity: Identity,
-        pem: Option<&str>,
-    ) -> Result<&mut Client, ApiError> {
-        let reusable =
-            matches!(&self.memory.client, Some((as_whom, client)) if *as_whom == identity && client.is_usable());
-        if !reusable {
-            self.memory.client = None;
-        }
-        match &mut self.memory.client {
-            Some((_, client)) => Ok(client),
-            empty => {
-                let client = obtain::connect(joined, identity, pem, (self.deps.clock)()).await?;
-                Ok(&mut empty.insert((identity, client)).1)
-            }
-        }
     }
 
     async fn ask(&mut self, store: &Store, world: &World, identity: Identity) {
