@@ -34,9 +34,10 @@ pub fn binary() -> Result<PathBuf> {
 /// A node. Dropping it kills its daemon and removes its directory.
 #[derive(Debug)]
 pub struct Node {
+    /// Dropped, and so killed, before its directory is removed: it would heal what it misses.
+    child: Option<Child>,
     root: tempfile::TempDir,
     name: String,
-    child: Option<Child>,
     environment: Vec<(String, String)>,
     /// Another copy of the binary than the one beside the tests.
     program: Option<PathBuf>,
