@@ -60,6 +60,8 @@ pub struct Denial {
     pub source: String,
     /// The type of what it was wanted from.
     pub target: String,
+    /// Its path or name, as far as the kernel knows it.
+    pub object: String,
     /// What kind of thing that is: `file`.
     pub class: String,
     /// What was wanted: `read open`.
@@ -70,8 +72,8 @@ pub struct Denial {
 
 impl std::fmt::Display for Denial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { source, target, class, permissions, program } = self;
-        write!(f, "{source} ({program}) wanted {{ {permissions} }} of {target} ({class})")
+        let Self { source, target, object, class, permissions, program } = self;
+        write!(f, "{source} ({program}) wanted {{ {permissions} }} of {target} ({class} {object})")
     }
 }
 
@@ -85,6 +87,12 @@ struct Tolerated {
 
 /// All of them, by name. None has a type of eyewall's, of a container engine's or of a container's.
 const TOLERATED: &[Tolerated] = &[
+    Tolerated {
+        source: "kmod_t",
+        target: "var_lib_t",
+        class: "dir",
+        why: "modprobe, which dockerd runs for its bridge, looks below /var/lib; it loads the modules all the same",
+    },
     Tolerated {
         source: "syslogd_t",
         target: "tmpfs_t",
@@ -162,6 +170,7 @@ fn denial(line: &str) -> Option<Denial> {
     Some(Denial {
         source: type_of("scontext")?,
         target: type_of("tcontext")?,
+        object: value("path").or_else(|| value("name")).unwrap_or_default(),
         class: value("tclass")?,
         permissions: permissions.trim().to_owned(),
         program: value("comm").unwrap_or_default(),
@@ -183,6 +192,7 @@ mod tests {
         let want = Denial {
             source: "podman_t".to_owned(),
             target: "var_lib_t".to_owned(),
+            object: "db.sql".to_owned(),
             class: "file".to_owned(),
             permissions: "read write".to_owned(),
             program: "podman".to_owned(),
