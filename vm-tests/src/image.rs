@@ -42,7 +42,7 @@ pub struct KubeletImage {
 }
 
 impl KubeletImage {
-    /// Builds [`REFERENCE`] with this program as `/usr/local/bin/kubelet`, in the (existing) directory.
+    /// Builds `REFERENCE` with this program as `/usr/local/bin/kubelet`, in the (existing) directory.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -76,7 +76,7 @@ impl KubeletImage {
     }
 
     /// Takes an OCI archive that someone made (`skopeo copy … oci-archive:FILE`), and makes it one that docker loads too.
-    /// On the host it is called [`REFERENCE`], whatever it was called before.
+    /// On the host it is called `REFERENCE`, whatever it was called before.
     ///
     /// # Errors
     /// When it is no such archive, or has no image for amd64.
