@@ -96,15 +96,15 @@ impl Guest {
         format!("ssh {}", arguments.join(" "))
     }
 
-    /// Does its ssh server answer? QEMU accepts the connection long before.
-    pub async fn answers(&self) -> bool {
+    /// Does its ssh server answer within that time? QEMU accepts the connection long before, and then there is silence.
+    pub async fn answers(&self, within: Duration) -> bool {
         let banner = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
             let mut start = [0; 4];
             stream.read_exact(&mut start).await?;
             std::io::Result::Ok(start == *b"SSH-")
         };
-        matches!(tokio::time::timeout(Duration::from_secs(3), banner).await, Ok(Ok(true)))
+        matches!(tokio::time::timeout(within, banner).await, Ok(Ok(true)))
     }
 
     /// Runs a shell command, whatever its exit status.

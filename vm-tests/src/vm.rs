@@ -61,7 +61,8 @@ impl Vm {
         self.progress.say("booting");
         let started = Instant::now();
         let running = self.running.insert(self.machine.start()?);
-        while !self.guest.answers().await {
+        // Short tries find the moment; on a machine that is so busy that they are too short, they grow.
+        while !self.guest.answers(Duration::from_secs(1).max(started.elapsed() / 10)).await {
             if running.has_ended()? || started.elapsed() > BOOT {
                 let words = if running.has_ended()? { "ended" } else { "did not come up" };
                 bail!("the guest {words}; its console's last lines:\n{}", running.console_tail(40));
