@@ -173,6 +173,21 @@ async fn the_bootstrap_credential_is_tested_while_it_is_not_needed() -> Result<(
 }
 
 #[tokio::test]
+async fn a_certificate_that_begins_in_a_moment_is_waited_for_with_its_key() -> Result<()> {
+    let (api, mut node) = cluster().await?;
+    // A signer ahead of this host, and without the controller-manager's five minutes of backdating.
+    api.set_signing(|signing| signing.backdate = Duration::ZERO);
+    api.set_clock_offset_ms(3_000);
+    node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
+    node.start()?;
+    node.wait_for(SOON, "requesting", "certificate-not-yet-valid").await?;
+    let status = node.wait_for(SOON, "valid", "certificate-valid").await?;
+    assert_eq!(api.csrs().len(), 1, "the same request, the same key");
+    assert_eq!(status.certificates.failures_total, 0, "waiting is no failure");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_ca_in_its_last_month_is_told_once() -> Result<()> {
     let options = Options { authority_lifetime: Duration::from_secs(20 * 86_400), ..Options::default() };
     let api = ApiServer::start(options).await?;

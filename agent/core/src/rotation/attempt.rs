@@ -36,6 +36,8 @@ pub enum Outcome {
     Untrusted(String),
     /// The server's certificate is not valid at this host's time.
     OutOfTime(String),
+    /// What was issued is good and begins a moment later by this host's clock, which lags; the same request is proved again then.
+    NotYet(Time),
     /// What was issued failed its proof; the request is dropped.
     Unproved(Reason),
     /// This host's disk: full, read-only, no permission.
@@ -97,6 +99,7 @@ impl Outcome {
             Self::Unreachable(_) => "server-unreachable",
             Self::Untrusted(_) => "server-untrusted",
             Self::OutOfTime(_) => "server-certificate-out-of-time",
+            Self::NotYet(_) => "certificate-not-yet-valid",
             Self::Unproved(_) => "certificate-unproved",
             Self::Disk(_) => "disk",
         }
@@ -138,6 +141,9 @@ impl Outcome {
             Self::OutOfTime(words) => {
                 format!("by this host's clock the API server's certificate is not valid ({words})")
             }
+            Self::NotYet(begins) => {
+                format!("the issued certificate begins at {begins}: this host's clock is a little behind the signer's")
+            }
             Self::Unproved(reason) | Self::Disk(reason) => return reason.clone(),
         };
         Reason::new(self.kind(), message)
@@ -162,6 +168,7 @@ impl Outcome {
             }
             Self::Untrusted(_) => mean(State::ServerUnreachable, true, Backoff::seconds(5, 300), "it is tried again"),
             Self::OutOfTime(_) => mean(State::ClockSuspect, true, Backoff::seconds(1, 30), "it is tried again"),
+            Self::NotYet(_) => mean(State::Requesting, false, Backoff::seconds(1, 30), "it is proved again"),
             Self::Unproved(_) => {
                 mean(State::Requesting, false, Backoff::seconds(30, 600), "a new key is made and asked for")
             }
@@ -193,7 +200,10 @@ impl Attempt {
         if let Outcome::Throttled(asked) = &self.outcome {
             span = span.max(*asked);
         }
-        let until = Time(self.at.0 + span);
+        let until = match &self.outcome {
+            Outcome::NotYet(begins) => (*begins).max(Time(self.at.0 + Duration::from_millis(200))),
+            _ => Time(self.at.0 + span),
+        };
         // A clock set back would make a short wait a long one.
         if now >= until || now < self.at {
             return None;

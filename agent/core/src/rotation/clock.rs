@@ -8,7 +8,7 @@ use crate::time::{Time, human};
 
 /// How far the API server's clock may be away. Its signer sets certificates back by five minutes for clocks that lag; half of
 /// that leaves room for the other half to be somebody else's.
-const AGREEMENT: Duration = Duration::from_secs(150);
+pub const AGREEMENT: Duration = Duration::from_secs(150);
 
 /// Judges by what the host's time service says (`None`: nobody to ask) and by the `Date` of the API server.
 pub fn judge(now: SystemTime, synchronised: Option<bool>, server: Option<SystemTime>) -> Clock {

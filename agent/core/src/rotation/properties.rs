@@ -23,6 +23,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Unreachable(String::new())),
         Just(Outcome::Untrusted(String::new())),
         Just(Outcome::OutOfTime(String::new())),
+        (0_u64..200).prop_map(|seconds| Outcome::NotYet(Time::from_unix(T0 + seconds))),
         Just(Outcome::Unproved(Reason::new("x", ""))),
         Just(Outcome::Disk(Reason::new("x", ""))),
     ]

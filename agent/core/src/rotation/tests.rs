@@ -115,6 +115,8 @@ fn every_state_and_step() {
         ("wrong CA", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Untrusted(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-untrusted", "idle"),
         ("server's certificate out of time", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::OutOfTime(String::new()), Identity::Bootstrap, 1)), "clock-suspect", "server-certificate-out-of-time", "idle"),
         ("unproved", 1, fresh, |s| { s.last = Some(attempt(T0, Outcome::Unproved(Reason::new("certificate-swapped", "")), Identity::Bootstrap, 1)) }, "requesting", "certificate-swapped", "idle"),
+        ("issued by a clock ahead of ours", 2, fresh, |s| s.last = Some(attempt(T0, Outcome::NotYet(Time::from_unix(T0 + 3)), Identity::Bootstrap, 1)), "requesting", "certificate-not-yet-valid", "idle"),
+        ("issued by a clock ahead of ours, and begun", 3, fresh, |s| { s.last = Some(attempt(T0, Outcome::NotYet(Time::from_unix(T0 + 3)), Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-not-yet-valid", "ask-bootstrap"),
         ("disk full", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Disk(Reason::new("disk-full", "")), Identity::Bootstrap, 1)), "absent", "disk-full", "idle"),
         ("clock set back behind the attempt", 0, fresh, |s| s.last = Some(attempt(T0 + HOUR, Outcome::Denied(String::new()), Identity::Bootstrap, 9)), "denied", "request-denied", "prepare"),
         // The bootstrap credential, while it is not needed.

@@ -6,8 +6,10 @@ use eyewall_core::cert::{self, CertView};
 use eyewall_core::csr::Verdict;
 use eyewall_core::hostname::NodeName;
 use eyewall_core::proof::{self, Candidate, Review};
+use eyewall_core::rotation::clock::AGREEMENT;
 use eyewall_core::rotation::{Identity, Outcome};
 use eyewall_core::status::Reason;
+use eyewall_core::time::Time;
 
 use super::chain;
 use super::observe::{Joined, Open};
@@ -128,6 +130,11 @@ async fn prove_and_install(on: &Attempt<'_>, chain_pem: &str, clock: fn() -> Sys
         chain: chain::verify(&chain, &on.joined.ca, leaf.not_after),
         review: Review::default(),
     };
+    // A clock that lags by less than what counts as agreement: the certificate is good in a moment, and so is its key.
+    let now = Time(clock());
+    if leaf.not_before > now && leaf.not_before.0 <= now.0 + AGREEMENT {
+        return Ok(Outcome::NotYet(leaf.not_before).into());
+    }
     // What is wrong on its face is not worth a connection.
     if let Err(reason) = proof::check(clock(), &candidate) {
         return Ok(Outcome::Unproved(reason).into());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
-use eyewall_core::rotation::{Current, Decision, Identity, Policy, schedule};
+use eyewall_core::rotation::{Current, Decision, Identity, Outcome, Policy, schedule};
 use eyewall_core::status::{
     CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason, RequestView,
 };
@@ -164,10 +164,9 @@ impl Publisher {
     /// Counts an attempt's end, and tells an installation.
     pub fn ended(&mut self, world: &World, ended: &Ended) {
         let Some(leaf) = &ended.installed else {
-            self.failures_total += u64::from(!matches!(
-                ended.outcome,
-                eyewall_core::rotation::Outcome::Pending | eyewall_core::rotation::Outcome::NotSigned
-            ));
+            // What only has to be waited for is no failure.
+            let waiting = matches!(ended.outcome, Outcome::Pending | Outcome::NotSigned | Outcome::NotYet(_));
+            self.failures_total += u64::from(!waiting);
             return;
         };
         self.installed_total += 1;
