@@ -1,6 +1,7 @@
 //! No key, token or kubeconfig content leaves: everything the daemon and its verbs write, in good and in bad scenarios, is
 //! searched for what was planted.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -109,16 +110,27 @@ async fn a_crash_leaves_no_core_with_keys_in_it() -> Result<()> {
     let api = ApiServer::start(Options { tokens: vec![Token::new(TOKEN)], ..Options::default() }).await?;
     let mut node = Node::new("node-a")?;
     node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
-    // A core would be written to the working directory if the process let it.
-    node.wrapper(&["sh", "-c", "ulimit -c unlimited; exec \"$0\" \"$@\""]);
+    // The control: under the same limit and by the same signal another process does leave a core on this machine.
+    let unlimited = "ulimit -c unlimited; exec \"$0\" \"$@\"";
+    let mut control = tokio::process::Command::new("sh")
+        .args(["-c", unlimited, "sleep", "60"])
+        .current_dir(node.path(""))
+        .kill_on_drop(true)
+        .spawn()?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    abort(control.id().expect("it runs")).await?;
+    assert!(control.wait().await?.core_dumped(), "no process leaves a core here: this test would show nothing");
+    node.wrapper(&["sh", "-c", unlimited]);
     node.start()?;
     node.wait_for(SOON, "valid", "certificate-valid").await?;
-    let pid = node.pid().expect("it runs");
-    // prctl(PR_GET_DUMPABLE) of another process shows in its /proc files' owner and in this flag's effect: its memory maps
-    // belong to root and cannot be attached to; the signal's own exit status says whether a core was written.
-    let aborted = tokio::process::Command::new("kill").args(["-ABRT", &pid.to_string()]).status().await?;
-    assert!(aborted.success());
+    abort(node.pid().expect("it runs")).await?;
     let dumped = node.core_dumped(Duration::from_secs(5)).await?;
     assert!(!dumped, "a core was written");
+    Ok(())
+}
+
+async fn abort(pid: u32) -> Result<()> {
+    let sent = tokio::process::Command::new("kill").args(["-ABRT", &pid.to_string()]).status().await?;
+    anyhow::ensure!(sent.success(), "SIGABRT could not be sent to {pid}");
     Ok(())
 }
