@@ -2,9 +2,12 @@
 //!
 //! Exit codes: 0 good, 1 not good or failed, 64 usage, 78 configuration.
 
+mod anybody;
 mod api;
+mod bootstrap;
 mod capabilities;
 mod certificates;
+mod chain;
 mod clock;
 mod config_file;
 mod events;
@@ -13,6 +16,7 @@ mod host;
 mod journal;
 mod kubelet;
 mod query;
+mod renewals;
 mod run;
 mod socket;
 mod store;

@@ -3,7 +3,6 @@
 //! It keeps nothing that a restart would miss: what counts is on disk or on the API server. What it remembers (the last
 //! attempt, the clock's verdict) only keeps it from asking too often.
 
-mod chain;
 mod observe;
 mod obtain;
 mod publish;
@@ -24,13 +23,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::api::Client;
+use crate::chain;
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::socket::RenewRequest;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
 use observe::World;
-pub use observe::read_bootstrap;
 use publish::Publisher;
 
 /// After a write of our own failed while nothing is being asked for.

@@ -11,9 +11,10 @@ use eyewall_core::rotation::{Identity, Outcome};
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
 
-use super::chain;
-use super::observe::{Joined, Open};
+use super::observe::Open;
 use crate::api::{ApiError, Bearer, Client, Endpoint, csr, review};
+use crate::bootstrap::Joined;
+use crate::chain;
 use crate::store::Store;
 
 /// How long one attempt watches its request: less than a minute, so that the state is judged anew in between.

@@ -5,9 +5,10 @@ use eyewall_core::status::{Health, Reason, RecoveryView};
 use eyewall_core::time::Time;
 use tokio::time::timeout;
 
-use super::observe::{self, World};
+use super::observe::World;
 use super::{Task, obtain};
 use crate::api::{ApiError, Client, csr, review};
+use crate::bootstrap::Joined;
 
 /// systemd-timesyncd touches this when the clock is set (systemd-timesyncd.service(8)); where another service keeps
 /// the time, the API server's date vouches.
@@ -63,7 +64,7 @@ impl Task {
 
     pub(super) async fn connection(
         &mut self,
-        joined: &observe::Joined,
+        joined: &Joined,
         identity: Identity,
         pem: Option<&str>,
     ) -> Result<&mut Client, ApiError> {

@@ -11,7 +11,7 @@ use eyewall_core::cert;
 use eyewall_core::kubelet::Plan;
 use eyewall_core::status::Reason;
 
-use crate::certificates::read_bootstrap;
+use crate::bootstrap::read_bootstrap;
 use crate::store::CURRENT;
 use crate::store::files::{self, Kind, StoreFault};
 
