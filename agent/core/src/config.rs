@@ -8,7 +8,7 @@ mod fault;
 mod image;
 mod keys;
 mod kubernetes;
-mod nearest;
+pub(crate) mod nearest;
 mod read;
 mod table;
 mod value;
@@ -23,6 +23,7 @@ pub use fault::{Fault, Faults};
 pub use image::Image;
 pub(crate) use kubernetes::extra_arg_fault;
 pub use read::{Source, read};
+pub use value::{parse_duration, spell};
 
 /// Everything `/etc/eyewall/eyewall.toml` can say (DESIGN 4).
 #[derive(Clone, Debug, PartialEq, Default)]

@@ -8,11 +8,13 @@ mod attempt;
 pub mod clock;
 mod held;
 mod schedule;
+pub mod wish;
 
 use std::time::{Duration, SystemTime};
 
-pub use attempt::{Attempt, Outcome};
+pub use attempt::{Attempt, Outcome, Streaks};
 pub use schedule::{Schedule, schedule};
+pub use wish::Wish;
 
 use crate::cert::CertView;
 use crate::config::Owner;
@@ -45,8 +47,8 @@ pub struct Seen {
     pub clock: Option<Clock>,
     /// How the last attempt ended, while nothing it depended on has changed since.
     pub last: Option<Attempt>,
-    /// An operator asked for a renewal.
-    pub renewal_asked: bool,
+    /// What is wanted of the certificate beyond its schedule.
+    pub wish: Option<Wish>,
     /// When the bootstrap credential was last tested with this kubeconfig, and whether the server gave an answer.
     pub recovery: Option<Tested>,
 }

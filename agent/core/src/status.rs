@@ -259,6 +259,17 @@ pub struct RecoveryView {
     pub reason: Reason,
 }
 
+/// The answer to `POST /v1/certificates/renew?at_least=...`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewalAnswer {
+    /// The certificate in force has at least as much left as was asked for.
+    pub holds: bool,
+    /// Its end; none while there is none in its life.
+    pub until: Option<Time>,
+    /// Why it holds or does not: what could be had, or what was in the way when the wait was over.
+    pub reason: Reason,
+}
+
 /// The clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockView {

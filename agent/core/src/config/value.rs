@@ -90,8 +90,9 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Value<'_>) -
     }
 }
 
-/// Whole numbers with `d`, `h`, `m`, `s`, each unit at most once and the larger before the smaller.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a span as configuration, socket and command line write it (`90s`, `10m`, `2h30m`): whole numbers with `d`, `h`, `m`, `s`,
+/// each unit at most once and the larger before the smaller. `None`: it is not one.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
     let mut units = UNITS.iter();
     let mut seconds: u64 = 0;
@@ -108,7 +109,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// The shortest way to write a duration that [`parse_duration`] reads back.
-fn spell(duration: Duration) -> String {
+pub fn spell(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     let mut text = String::new();
     for (unit, length) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Anchor, Current, Decision, Policy, Schedule, Seen, Step, idle, schedule};
+use super::{Anchor, Current, Decision, Policy, Schedule, Seen, Step, idle, schedule, wish};
 use crate::cert::CertView;
+use crate::config::Owner;
 use crate::status::{CertificateState as State, Reason};
 use crate::time::Time;
 
@@ -24,6 +25,8 @@ pub(super) struct Held<'a> {
     pub due: Option<Reason>,
     /// It ends with the cluster CA, so that a renewal could not make it last longer.
     pub last: bool,
+    /// It is of another node name, or of a CA that the bootstrap kubeconfig no longer has: in its life, and no good for what comes.
+    pub is_of_the_past: bool,
 }
 
 impl<'a> Held<'a> {
@@ -35,11 +38,21 @@ impl<'a> Held<'a> {
         let alive = now < leaf.not_after;
         let last = alive
             && seen.bootstrap.as_ref().is_ok_and(|ca_end| leaf.not_after.0 + SIGNERS_TAIL >= ca_end.0 && *ca_end > now);
-        let due = if !alive {
+        let mut held = Self {
+            leaf,
+            schedule,
+            anchor: *anchor,
+            alive,
+            due: None,
+            last,
+            is_of_the_past: *anchor == Anchor::Installed,
+        };
+        held.due = if !alive {
             Some(Reason::new("certificate-expired", format!("the certificate ended at {}", leaf.not_after)))
         } else if let Ok(node) = &seen.node
             && leaf.common_name != node.common_name()
         {
+            held.is_of_the_past = true;
             Some(Reason::new(
                 "node-name-changed",
                 format!("the certificate is for {:?} and this node is {:?}", leaf.common_name, node.common_name()),
@@ -49,8 +62,10 @@ impl<'a> Held<'a> {
                 "authority-changed",
                 "the bootstrap kubeconfig has a new cluster CA; the certificate in force is of the one before it",
             ))
-        } else if seen.renewal_asked {
-            Some(Reason::new("renewal-asked", "an operator asked for a renewal"))
+        } else if policy.owner == Owner::Eyewall
+            && let Some(reason) = seen.wish.and_then(|wish| wish::due(now, &held, wish))
+        {
+            Some(reason)
         } else if last {
             None
         } else if now >= schedule.overdue_at {
@@ -66,7 +81,7 @@ impl<'a> Held<'a> {
         } else {
             None
         };
-        Some(Self { leaf, schedule, anchor: *anchor, alive, due, last })
+        Some(held)
     }
 
     /// The answer while nothing is due: rest, or tidy up.

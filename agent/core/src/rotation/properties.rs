@@ -38,7 +38,7 @@ prop_compose! {
         request_key in 0..3,
         clock in proptest::option::of((0_u64..2_000, any::<bool>())),
         last in proptest::option::of((outcomes(), any::<bool>(), 1_u32..40, 0_u64..8_000)),
-        renewal_asked in any::<bool>(),
+        wish in proptest::option::of(proptest::option::of(1..200 * HOUR)),
         tested in proptest::option::of(0_u64..100_000),
     ) -> (u64, Seen) {
         let seen = Seen {
@@ -60,7 +60,7 @@ prop_compose! {
             last: last.map(|(outcome, node, streak, age)| {
                 attempt(now - age, outcome, if node { Identity::Node } else { Identity::Bootstrap }, streak)
             }),
-            renewal_asked,
+            wish: wish.map(|left| left.map_or(Wish::Fresh, |left| Wish::AtLeast(Duration::from_secs(left)))),
             recovery: tested.map(|age| Tested { at: Time::from_unix(now - age), answered: age % 2 == 0 }),
         };
         (now, seen)

@@ -17,6 +17,8 @@ const OVERDUE: f64 = 0.80;
 /// The instants that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
+    /// Where its life is counted from.
+    pub starts_at: Time,
     /// When renewal begins.
     pub renew_at: Time,
     /// When it should have succeeded.
@@ -36,6 +38,7 @@ pub fn schedule(leaf: &CertView, installed_at: Time, between: [f64; 2]) -> Sched
     let [low, high] = between;
     let share = low + (high - low) * draw(&leaf.serial);
     Schedule {
+        starts_at: start,
         renew_at: Time(start.0 + life.mul_f64(share.clamp(0.0, 1.0))),
         overdue_at: Time(start.0 + life.mul_f64(OVERDUE.max(share).clamp(0.0, 1.0))),
     }

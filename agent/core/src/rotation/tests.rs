@@ -55,13 +55,13 @@ fn fresh() -> Seen {
         request: None,
         clock: None,
         last: None,
-        renewal_asked: false,
+        wish: None,
         recovery: None,
     }
 }
 
 /// The same with its certificate in force.
-fn joined() -> Seen {
+pub(super) fn joined() -> Seen {
     Seen { current: usable(Anchor::Bootstrap), ..fresh() }
 }
 
@@ -141,7 +141,7 @@ fn every_state_and_step() {
         ("expired", 72 * HOUR, joined, |_| {}, "expired-recovering", "certificate-expired", "prepare"),
         ("expired, asked with the token", 100 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 100 * HOUR)); }, "expired-recovering", "certificate-expired", "ask-bootstrap"),
         ("expired, token revoked", 100 * HOUR, joined, |s| s.last = Some(attempt(T0 + 100 * HOUR, Outcome::Unauthorized, Identity::Bootstrap, 3)), "token-rejected", "credential-rejected", "idle"),
-        ("asked for by an operator", HOUR, joined, |s| s.renewal_asked = true, "renewal-due", "renewal-asked", "prepare"),
+        ("asked for by an operator", HOUR, joined, |s| s.wish = Some(Wish::Fresh), "renewal-due", "renewal-asked", "prepare"),
         ("renamed", HOUR, joined, |s| { s.node = node_name(Some("node-b"), ""); s.request = Some(request("node-b", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "node-name-changed", "ask-bootstrap"),
         ("new CA", HOUR, joined, |s| { s.current = usable(Anchor::Installed); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "authority-changed", "ask-bootstrap"),
         ("a renewal that was cut short", HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "renewal-cut-short", "ask-node"),

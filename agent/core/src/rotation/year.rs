@@ -47,7 +47,7 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
         request: None,
         clock: None,
         last: None,
-        renewal_asked: false,
+        wish: None,
         recovery: None,
     };
     let policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
