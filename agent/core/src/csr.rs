@@ -8,6 +8,9 @@ use crate::hostname::NodeName;
 
 /// The signer of kubelet client certificates; its requests are auto-approved on a Typhoon cluster.
 pub const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+/// What the certificate is to be used for: what the signer takes from an ECDSA key. Key encipherment is for RSA only
+/// (client-go since 1.27).
+pub const USAGES: [&str; 2] = ["digital signature", "client auth"];
 /// Where requests live.
 pub const PATH: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
@@ -26,7 +29,6 @@ pub fn name(node: &NodeName, public_key: &[u8]) -> String {
 }
 
 /// The object to POST. `request` is the PEM of the PKCS#10 request, already in base64.
-/// Usages are those the signer takes from an ECDSA key: key encipherment is for RSA only (client-go since 1.27).
 pub fn object(name: &str, request: &str) -> serde_json::Value {
     serde_json::json!({
         "apiVersion": "certificates.k8s.io/v1",
@@ -35,9 +37,20 @@ pub fn object(name: &str, request: &str) -> serde_json::Value {
         "spec": {
             "request": request,
             "signerName": SIGNER,
-            "usages": ["digital signature", "client auth"],
+            "usages": USAGES,
         },
     })
+}
+
+/// A LIST of requests. Its version is the cluster's present one, which a watch can always start from; that of an object is as
+/// old as its last change, and a watch from there is refused once the API server has forgotten that far back (410 Expired).
+#[derive(Debug, Deserialize)]
+pub struct List {
+    /// The version to watch from.
+    pub metadata: Metadata,
+    /// What was found.
+    #[serde(default)]
+    pub items: Vec<Object>,
 }
 
 /// The parts of a CertificateSigningRequest that we read.
@@ -59,6 +72,8 @@ pub struct Object {
 pub struct Metadata {
     /// The object's name.
     pub name: String,
+    /// Which of all objects that ever had this name.
+    pub uid: String,
     /// Where a watch goes on from.
     pub resource_version: String,
 }
@@ -71,6 +86,10 @@ pub struct Spec {
     pub request: String,
     /// Whose signature it wants.
     pub signer_name: String,
+    /// What it wants the certificate for.
+    pub usages: Vec<String>,
+    /// How long it wants the certificate to live.
+    pub expiration_seconds: Option<i64>,
 }
 
 /// `status`
@@ -122,9 +141,13 @@ pub enum Verdict {
 }
 
 impl Object {
-    /// Is this the object that we would have made?
+    /// Is this the object that we would have made? Names can be seen by every node of a cluster, and whoever sees ours may put
+    /// an object of their own in its place once it is gone. Who sent it does not matter: with our key and our words in it, its
+    /// certificate is of use to nobody else, and a restart may have come with another credential.
     pub fn asks_the_same(&self, request: &str) -> bool {
-        self.spec.signer_name == SIGNER && self.spec.request == request
+        let Spec { request: theirs, signer_name, usages, expiration_seconds } = &self.spec;
+        let same_usages = usages.len() == USAGES.len() && USAGES.iter().all(|usage| usages.iter().any(|u| u == usage));
+        theirs == request && signer_name == SIGNER && same_usages && expiration_seconds.is_none()
     }
 
     /// Reads conditions and certificate. Denied and Failed win over a certificate: the API server allows no
@@ -169,6 +192,27 @@ mod tests {
         assert_ne!(one, name(&a, b"key-2"));
         assert_ne!(one, name(&b, b"key-1"));
         assert_eq!(one.len(), "node-csr-".len() + 40);
+    }
+
+    #[test]
+    fn what_is_ours_and_what_only_has_our_name() {
+        let ours = || object("node-csr-1", "cmVxdWVzdA==");
+        for (name, path, value, want) in [
+            ("ours", "/metadata/labels", serde_json::json!({}), true),
+            ("sent by another", "/spec/username", serde_json::json!("system:bootstrap:other1"), true),
+            ("usages in another order", "/spec/usages", serde_json::json!(["client auth", "digital signature"]), true),
+            ("another key", "/spec/request", serde_json::json!("b3RoZXI="), false),
+            ("another signer", "/spec/signerName", serde_json::json!("kubernetes.io/kube-apiserver-client"), false),
+            ("one usage less", "/spec/usages", serde_json::json!(["client auth"]), false),
+            ("another usage", "/spec/usages", serde_json::json!(["server auth", "client auth"]), false),
+            ("a short life", "/spec/expirationSeconds", serde_json::json!(600), false),
+        ] {
+            let mut object = ours();
+            let (above, field) = path.rsplit_once('/').unwrap();
+            object.pointer_mut(above).unwrap()[field] = value;
+            let object: Object = serde_json::from_value(object).unwrap();
+            assert_eq!(object.asks_the_same("cmVxdWVzdA=="), want, "{name}");
+        }
     }
 
     #[test]

@@ -16,6 +16,13 @@ pub enum FaultAction {
         /// The body; a `Status` object with the code when `None`.
         body: Option<String>,
     },
+    /// This status with a `Retry-After` that is a date, so far ahead of the server's clock in whole seconds (RFC 9110, 10.2.3).
+    RetryAt {
+        /// The HTTP status.
+        code: u16,
+        /// Seconds from the server's now.
+        seconds: u64,
+    },
     /// The connection is cut with a TCP reset before anything is answered.
     Reset,
     /// No answer, for as long as the client stays.
@@ -26,6 +33,8 @@ pub enum FaultAction {
     SlowBody(Duration),
     /// Status 200 and a body that is neither JSON nor UTF-8.
     Garbage,
+    /// Status 200 and a body of so many bytes without a line's end.
+    Huge(usize),
     /// The head and half of the right answer's body, then the connection is closed.
     HalfBody,
     /// A watch is cut, without the end of its stream, after so many lines.
@@ -33,6 +42,22 @@ pub enum FaultAction {
         /// Lines that still go out.
         after_lines: usize,
     },
+    /// A watch ends at once, in good order, after these lines.
+    EndWatch {
+        /// JSON, without the line's end.
+        lines: Vec<String>,
+    },
+}
+
+impl FaultAction {
+    /// A watch from a version that the server has forgotten: the line of the recording "watch: resourceVersion too old".
+    pub fn watch_expired() -> Self {
+        let line = serde_json::json!({"type": "ERROR", "object": {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "The resourceVersion for the provided watch is too old.", "reason": "Expired", "code": 410,
+        }});
+        Self::EndWatch { lines: vec![line.to_string()] }
+    }
 }
 
 /// One fault and the requests it waits for. Faults are tried in the order in which they were injected.
@@ -85,7 +110,7 @@ impl Fault {
 /// Takes one use out of the first fault that waits for this request.
 pub(super) fn strike(faults: &mut Vec<Fault>, method: &Method, path: &str, watch: bool) -> Option<FaultAction> {
     let index = faults.iter().position(|fault| {
-        let cuts_a_watch = matches!(fault.action, FaultAction::CloseMidWatch { .. });
+        let cuts_a_watch = matches!(fault.action, FaultAction::CloseMidWatch { .. } | FaultAction::EndWatch { .. });
         fault.times > 0
             && fault.method.as_ref().is_none_or(|m| m == method)
             && path.starts_with(&fault.path_prefix)

@@ -126,6 +126,19 @@ impl Connection {
             Some(FaultAction::Status { code, retry_after, body }) => {
                 Ok(prescribed(*code, *retry_after, body.as_deref()))
             }
+            Some(FaultAction::RetryAt { code, seconds }) => {
+                let mut response = prescribed(*code, None, None);
+                let at = http_date(self.shared.now() + Duration::from_secs(*seconds));
+                if let Ok(at) = HeaderValue::from_str(&at) {
+                    response.headers_mut().insert(RETRY_AFTER, at);
+                }
+                Ok(response)
+            }
+            Some(FaultAction::Huge(length)) => Ok(json_response(StatusCode::OK, Bytes::from(vec![b' '; *length]))),
+            Some(FaultAction::EndWatch { lines }) => Ok(json_response(
+                StatusCode::OK,
+                Bytes::from(lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
+            )),
             Some(FaultAction::Garbage) => {
                 Ok(json_response(StatusCode::OK, Bytes::from_static(b"{\"kind\": \xff\xfe\x00 not json")))
             }

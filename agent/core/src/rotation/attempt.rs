@@ -1,5 +1,21 @@
 //! How an attempt ended, what that means, and how long to leave the server alone.
+//!
+//! An attempt is one request, or one look and one watch where there is something to watch. After it comes a wait, so the
+//! traffic of any trouble is bounded by this table, however long the trouble lasts (`tests/tests/bounded.rs` holds the
+//! binary against it). Waits double from the first to the longest, with a fifth of jitter:
+//!
+//! | trouble | first wait | longest |
+//! |---|---|---|
+//! | the server is away, busy or failing | 1 s | 1 min; never before its `Retry-After` |
+//! | the server is not of the cluster's CA | 5 s | 5 min |
+//! | the request waits for approval or signature (it is watched in between) | 1 s | 30 s |
+//! | the request was deleted | 10 s | 10 min |
+//! | the credential or the request is refused (401, 403, 422) | 10 s | 10 min |
+//! | an approver or the signer has decided against it | 2 min | 1 h |
+//! | what was issued cannot be proved, or the name is taken | 30 s | 1 h |
+//! | this host's disk | 2 s | 1 min |
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Identity;
@@ -20,6 +36,8 @@ pub enum Outcome {
     Denied(String),
     /// The signer refused.
     Failed(String),
+    /// Somebody deleted the request before anything came of it.
+    Deleted,
     /// 401.
     Unauthorized,
     /// 403, with the server's sentence.
@@ -38,7 +56,7 @@ pub enum Outcome {
     OutOfTime(String),
     /// What was issued is good and begins a moment later by this host's clock, which lags; the same request is proved again then.
     NotYet(Time),
-    /// What was issued failed its proof; the request is dropped.
+    /// What was issued failed its proof, or what stands under the request's name is not ours.
     Unproved(Reason),
     /// This host's disk: full, read-only, no permission.
     Disk(Reason),
@@ -53,11 +71,33 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// With which identity.
     pub identity: Identity,
-    /// Attempts in a row that ended in the same kind of trouble, this one included.
+    /// How often this kind of trouble was met since the last success, this time included (see [`Streaks`]).
     pub streak: u32,
     /// In 0..1; the jitter's draw.
     pub draw: f64,
 }
+
+/// Counts each kind of trouble since the last success. Not only what came in a row: a server that fails now this way and now
+/// that would be asked every second for ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Streaks(BTreeMap<&'static str, u32>);
+
+impl Streaks {
+    /// How often this outcome's kind has been met now. A success begins anew.
+    pub fn count(&mut self, outcome: &Outcome) -> u32 {
+        if *outcome == Outcome::Installed {
+            self.0.clear();
+        }
+        let count = self.0.entry(outcome.kind()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// Proofs that are tried with one key before another is made, when the fault is the cluster's and not the key's. In a cluster
+/// whose signer is set up wrongly each node so has one object, which kube-controller-manager collects an hour after it was
+/// issued, and not one more for each try.
+const PROOFS_OF_ONE_KEY: u32 = 8;
 
 /// What an attempt's end means.
 struct Meaning {
@@ -83,6 +123,29 @@ impl Outcome {
         matches!(self, Self::Unauthorized | Self::Forbidden(_))
     }
 
+    /// Has the API server the request? Then it is looked for before it is sent again.
+    pub fn is_sent(&self) -> bool {
+        match self {
+            Self::Pending
+            | Self::NotSigned
+            | Self::Denied(_)
+            | Self::Failed(_)
+            | Self::NotYet(_)
+            | Self::Unproved(_) => true,
+            Self::Installed
+            | Self::Deleted
+            | Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::Invalid(_)
+            | Self::Throttled(_)
+            | Self::ServerError(_)
+            | Self::Unreachable(_)
+            | Self::Untrusted(_)
+            | Self::OutOfTime(_)
+            | Self::Disk(_) => false,
+        }
+    }
+
     /// The word for machines; the same kind twice is a streak.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -91,6 +154,7 @@ impl Outcome {
             Self::NotSigned => "signature-pending",
             Self::Denied(_) => "request-denied",
             Self::Failed(_) => "request-failed",
+            Self::Deleted => "request-deleted",
             Self::Unauthorized => "credential-rejected",
             Self::Forbidden(_) => "request-forbidden",
             Self::Invalid(_) => "request-invalid",
@@ -117,8 +181,17 @@ impl Outcome {
             Self::NotSigned => {
                 "the request is approved and not signed; is kube-controller-manager running with its signing key?".to_owned()
             }
-            Self::Denied(words) => format!("the request was denied ({words}); delete the CSR to have it asked for again"),
-            Self::Failed(words) => format!("the signer refused the request ({words})"),
+            Self::Denied(words) => format!(
+                "an approver denied the request ({words}); if this node may join after all, delete the CSR, and it is asked for \
+                 again at the next look, or at once by: eyewall certificates renew"
+            ),
+            Self::Failed(words) => format!(
+                "the signer refused the request ({words}); once kube-controller-manager would sign it, delete the CSR, and it is \
+                 asked for again at the next look, or at once by: eyewall certificates renew"
+            ),
+            Self::Deleted => "somebody deleted the request on the API server before anything came of it; if this node may join, \
+                              approve the next one"
+                .to_owned(),
             Self::Unauthorized => match identity {
                 Identity::Bootstrap => "the API server does not know the bootstrap token (401); was it revoked? Put a fresh \
                                         bootstrap kubeconfig in its place"
@@ -127,19 +200,37 @@ impl Outcome {
                                    used next"
                     .to_owned(),
             },
-            Self::Forbidden(words) => format!("the API server forbids the request (403): {words}"),
-            Self::Invalid(words) => format!("the API server finds the request invalid: {words}"),
+            Self::Forbidden(words) => match identity {
+                Identity::Bootstrap => format!(
+                    "the API server knows the bootstrap credential and forbids the request (403): {words}; is it bound to the \
+                     ClusterRole system:node-bootstrapper?"
+                ),
+                Identity::Node => format!(
+                    "the API server forbids the request (403): {words}; the bootstrap credential is used next"
+                ),
+            },
+            Self::Invalid(words) => format!(
+                "the API server finds the request invalid: {words}; does the cluster serve certificates.k8s.io/v1 (Kubernetes 1.19), \
+                 and does an admission webhook stand in the way?"
+            ),
             Self::Throttled(wait) => {
-                format!("the API server is busy and asks to wait {}s", wait.as_secs())
+                format!("the API server is busy and asks to be left alone for {}s; nothing has to be done here", wait.as_secs())
             }
-            Self::ServerError(words) => format!("the API server failed: {words}"),
-            Self::Unreachable(words) => format!("the API server does not answer: {words}"),
+            Self::ServerError(words) => {
+                format!("the API server failed: {words}; see the log of kube-apiserver, and of what stands before it")
+            }
+            Self::Unreachable(words) => {
+                format!("the API server does not answer: {words}; is it running, and does the network lead there?")
+            }
             Self::Untrusted(words) => format!(
                 "the server at the API server's address has a certificate that the cluster CA does not vouch for ({words}); is the \
                  bootstrap kubeconfig of this cluster?"
             ),
             Self::OutOfTime(words) => {
-                format!("by this host's clock the API server's certificate is not valid ({words})")
+                format!(
+                    "by this host's clock the API server's certificate is not valid ({words}); is the clock right (timedatectl), and \
+                     if it is, did that certificate end?"
+                )
             }
             Self::NotYet(begins) => {
                 format!("the issued certificate begins at {begins}: this host's clock is a little behind the signer's")
@@ -157,7 +248,10 @@ impl Outcome {
                 mean(State::PendingApproval, true, Backoff::seconds(1, 30), "the same request is watched on")
             }
             Self::Denied(_) | Self::Failed(_) => {
-                mean(State::Denied, true, Backoff::seconds(900, 3_600), "the request is looked at again")
+                mean(State::Denied, true, Backoff::seconds(120, 3_600), "the request is looked at again")
+            }
+            Self::Deleted => {
+                mean(State::Requesting, false, Backoff::seconds(10, 600), "the same request is sent again")
             }
             Self::Unauthorized => mean(State::TokenRejected, true, Backoff::seconds(10, 600), "it is tried again"),
             Self::Forbidden(_) | Self::Invalid(_) => {
@@ -169,15 +263,27 @@ impl Outcome {
             Self::Untrusted(_) => mean(State::ServerUnreachable, true, Backoff::seconds(5, 300), "it is tried again"),
             Self::OutOfTime(_) => mean(State::ClockSuspect, true, Backoff::seconds(1, 30), "it is tried again"),
             Self::NotYet(_) => mean(State::Requesting, false, Backoff::seconds(1, 30), "it is proved again"),
-            Self::Unproved(_) => {
-                mean(State::Requesting, false, Backoff::seconds(30, 600), "a new key is made and asked for")
-            }
+            Self::Unproved(_) => mean(State::Requesting, false, Backoff::seconds(30, 3_600), "it is tried again"),
             Self::Disk(_) => mean(State::Absent, false, Backoff::seconds(2, 60), "it is tried again"),
         }
     }
 }
 
 impl Attempt {
+    /// Can nothing come any more of the key and request on disk? Another key costs the cluster another object, so it is made
+    /// only where the fault is with this one, or has lasted for an hour.
+    pub fn spends_the_key(&self) -> bool {
+        let Outcome::Unproved(reason) = &self.outcome else { return false };
+        let of_this_request = matches!(
+            reason.kind.as_str(),
+            "request-of-another"
+                | "certificate-unreadable"
+                | "certificate-for-another-key"
+                | "certificate-already-expired"
+        );
+        of_this_request || self.streak.is_multiple_of(PROOFS_OF_ONE_KEY)
+    }
+
     /// The trouble that this attempt met, if it did not succeed.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         let meaning = self.outcome.meaning()?;
@@ -211,3 +317,6 @@ impl Attempt {
         self.trouble().map(|trouble| (trouble, until))
     }
 }
+
+#[cfg(test)]
+mod tests;

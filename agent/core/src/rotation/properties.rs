@@ -15,6 +15,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Just(Outcome::NotSigned),
         Just(Outcome::Denied(String::new())),
         Just(Outcome::Failed(String::new())),
+        Just(Outcome::Deleted),
         Just(Outcome::Unauthorized),
         Just(Outcome::Forbidden(String::new())),
         Just(Outcome::Invalid(String::new())),

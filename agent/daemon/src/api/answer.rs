@@ -87,15 +87,28 @@ impl Answer {
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Time::from_unix(u64::try_from(zoned.as_second()).ok()?).0)
+    http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
-/// Seconds only: Kubernetes sends no dates there (`apimachinery/pkg/api/errors`).
+/// The three forms of an HTTP-date (RFC 9110, 5.6.7), of which only the first is still written.
+fn http_date(text: &str) -> Option<SystemTime> {
+    let read = |form| jiff::fmt::strtime::parse(form, text).and_then(|parsed| parsed.to_datetime()).ok();
+    let date = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+        .into_iter()
+        .find_map(read)?;
+    let seconds = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_second();
+    Some(Time::from_unix(u64::try_from(seconds).ok()?).0)
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3): kube-apiserver writes seconds, what stands before it may not. A date is taken from the
+/// answer's own date, so that it does not matter what this host's clock says.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => http_date(text)?.duration_since(date(headers)?).unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// The lines of a watch.
@@ -161,12 +174,22 @@ mod tests {
             (" 7 ", Some(7)),
             ("999999", Some(3_600)),
             ("-1", None),
-            ("Tue, 24 Nov 2026 02:15:08 GMT", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Tue, 24 Nov 2026 02:15:38 GMT", Some(30)),
+            ("Tue, 24 Nov 2026 02:15:08 GMT", Some(0)),
+            ("Tue, 24 Nov 2026 02:00:00 GMT", Some(0)),
+            ("Wed, 25 Nov 2026 02:15:08 GMT", Some(3_600)),
+            ("Tuesday, 24-Nov-26 02:15:38 GMT", Some(30)),
+            ("Tue Nov 24 02:15:38 2026", Some(30)),
+            ("Tue Nov  3 02:15:38 2026", Some(0)),
         ] {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
             assert_eq!(retry_after(&headers), want.map(Duration::from_secs), "{text}");
         }
         headers.insert(DATE, HeaderValue::from_static("today"));
         assert_eq!(date(&headers), None);
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Tue, 24 Nov 2026 02:15:38 GMT"));
+        assert_eq!(retry_after(&headers), None, "a date, and nothing to count it from");
     }
 }

@@ -2,47 +2,97 @@
 
 use std::time::Duration;
 
-use eyewall_core::csr::{self, Object, PATH, Verdict};
+use eyewall_core::csr::{self, List, Object, PATH, Verdict};
 use eyewall_core::rotation::Outcome;
-use hyper::Method;
+use eyewall_core::status::Reason;
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, ApiError, Client};
 
-/// Sends the request, or finds the one that an earlier start sent: the name follows from the key, so `AlreadyExists`
-/// is ours. Returns the object, or how the attempt ended.
+/// The request as the API server has it.
+#[derive(Debug)]
+pub struct Sent {
+    object: Object,
+    /// Where a watch begins.
+    version: String,
+}
+
+/// Sends the request, or finds the one that an earlier start sent: the name follows from the key. One that is known to be there
+/// (`is_sent`) is looked for first; if it is gone, it is sent again. `Err` is how the attempt ended.
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn submit(client: &mut Client, name: &str, request: &str) -> Result<Result<Object, Outcome>, ApiError> {
-    let answer = client.call(Method::POST, PATH, Some(&csr::object(name, request))).await?;
-    let object: Object = match answer.status {
-        201 => answer.json()?,
-        409 => match get(client, name).await? {
-            Ok(object) => object,
+pub async fn submit(
+    client: &mut Client,
+    name: &str,
+    request: &str,
+    is_sent: bool,
+) -> Result<Result<Sent, Outcome>, ApiError> {
+    let found = if is_sent {
+        match look(client, name).await? {
+            Ok(found) => found,
             Err(outcome) => return Ok(Err(outcome)),
-        },
-        _ => return Ok(Err(outcome(&answer))),
+        }
+    } else {
+        None
     };
-    if !object.asks_the_same(request) {
-        return Ok(Err(Outcome::Unproved(eyewall_core::status::Reason::new(
+    let sent = match found {
+        Some(sent) => sent,
+        None => {
+            if is_sent {
+                tracing::info!("the request {name} is gone from the API server, and is sent again");
+            }
+            match create(client, name, request).await? {
+                Ok(sent) => sent,
+                Err(outcome) => return Ok(Err(outcome)),
+            }
+        }
+    };
+    if !sent.object.asks_the_same(request) {
+        return Ok(Err(Outcome::Unproved(Reason::new(
             "request-of-another",
-            format!("there is a request {name} on the API server that is not ours; a new key is made"),
+            format!(
+                "the request {name} on the API server has our name and not our content: somebody else made it; it is left alone, \
+                 and a new key with a name of its own is asked for"
+            ),
         ))));
     }
-    Ok(Ok(object))
+    Ok(Ok(sent))
 }
 
-/// Reads the object. `Err` is how the attempt ended.
-async fn get(client: &mut Client, name: &str) -> Result<Result<Object, Outcome>, ApiError> {
-    let answer = client.call(Method::GET, &format!("{PATH}/{name}"), None).await?;
-    Ok(match answer.status {
-        200 => Ok(answer.json()?),
-        // Collected between CREATE and GET: the next attempt creates it.
-        404 => Err(Outcome::ServerError("the request vanished between two calls".to_owned())),
+async fn create(client: &mut Client, name: &str, request: &str) -> Result<Result<Sent, Outcome>, ApiError> {
+    let answer = client.call(Method::POST, PATH, Some(&csr::object(name, request))).await?;
+    Ok(match StatusCode::from_u16(answer.status) {
+        Ok(StatusCode::CREATED) => {
+            let object: Object = answer.json()?;
+            let version = object.metadata.resource_version.clone();
+            Ok(Sent { object, version })
+        }
+        // AlreadyExists: an earlier start sent it.
+        Ok(StatusCode::CONFLICT) => match look(client, name).await? {
+            Ok(Some(sent)) => Ok(sent),
+            Ok(None) => Err(Outcome::Deleted),
+            Err(outcome) => Err(outcome),
+        },
         _ => Err(outcome(&answer)),
     })
+}
+
+/// Reads the object; `None`: there is none. A LIST rather than a GET, for the version that it brings.
+async fn look(client: &mut Client, name: &str) -> Result<Result<Option<Sent>, Outcome>, ApiError> {
+    let answer = client.call(Method::GET, &selecting(name), None).await?;
+    if answer.status != 200 {
+        return Ok(Err(outcome(&answer)));
+    }
+    let List { metadata, items } = answer.json()?;
+    let object = items.into_iter().find(|object| object.metadata.name == name);
+    Ok(Ok(object.map(|object| Sent { object, version: metadata.resource_version })))
+}
+
+fn selecting(name: &str) -> String {
+    format!("{PATH}?fieldSelector=metadata.name%3D{name}")
 }
 
 #[derive(Deserialize)]
@@ -77,56 +127,58 @@ fn news(line: &[u8]) -> Result<News, ApiError> {
     })
 }
 
-/// Waits until the request is decided and signed, `within` at most. The watch starts at the version that CREATE or GET
-/// returned: without one the API server makes a watch-list of it, which an etcd without progress notify refuses.
+/// Watches until the request is decided and signed, `within` at most. A watch that the server ends, for whatever reason, is
+/// not begun again here: what is known by then is the answer, and when to look again is core's to say. `Err` is how the
+/// attempt ended.
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn wait(client: &mut Client, mut object: Object, within: Duration) -> Result<Verdict, ApiError> {
+pub async fn wait(client: &mut Client, sent: Sent, within: Duration) -> Result<Result<Verdict, Outcome>, ApiError> {
     let deadline = Instant::now() + within;
-    loop {
-        let verdict = object.verdict();
-        if !matches!(verdict, Verdict::Pending | Verdict::Approved) {
-            return Ok(verdict);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < Duration::from_secs(1) {
-            return Ok(verdict);
-        }
-        let path = format!(
-            "{PATH}?fieldSelector=metadata.name%3D{}&watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
-            object.metadata.name,
-            object.metadata.resource_version,
-            left.as_secs()
-        );
-        match client.stream(&path).await? {
-            Ok(mut lines) => loop {
-                let Ok(line) = timeout_at(deadline, lines.next()).await else {
-                    return Ok(object.verdict());
-                };
-                let Some(line) = line? else { break };
-                match news(&line)? {
-                    News::Object(fresh) => {
-                        object = *fresh;
-                        if !matches!(object.verdict(), Verdict::Pending | Verdict::Approved) {
-                            return Ok(object.verdict());
-                        }
-                    }
-                    News::Nothing => {}
-                    // Gone, or the version is too old: GET tells.
-                    News::Deleted | News::Error => break,
-                }
-            },
-            // A server that does not let us watch may let us look.
-            Err(_refused) => {}
-        }
-        // A watch that ends at once must not become a flood.
-        tokio::time::sleep(Duration::from_secs(1).min(left)).await;
-        object = match get(client, &object.metadata.name).await? {
-            Ok(object) => object,
-            Err(_) => return Ok(Verdict::Pending),
-        };
+    let Sent { mut object, version } = sent;
+    if is_final(&object) {
+        return Ok(Ok(object.verdict()));
     }
+    // Without a version the API server makes a watch-list of it, which an etcd without progress notify refuses.
+    let path = format!(
+        "{}&watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={}",
+        selecting(&object.metadata.name),
+        within.as_secs()
+    );
+    let mut lines = match client.stream(&path).await? {
+        Ok(lines) => lines,
+        Err(answer) => {
+            return Ok(match outcome(&answer) {
+                // A server that does not let us watch may let us look.
+                Outcome::Forbidden(_) | Outcome::Invalid(_) => Ok(object.verdict()),
+                refused => Err(refused),
+            });
+        }
+    };
+    loop {
+        let line = match timeout_at(deadline, lines.next()).await {
+            Ok(Ok(Some(line))) => line,
+            // Cut on the way, as watches are: if the server is away, the next look finds out.
+            Err(_) | Ok(Ok(None) | Err(ApiError::Unreachable(_))) => return Ok(Ok(object.verdict())),
+            Ok(Err(error)) => return Err(error),
+        };
+        match news(&line)? {
+            News::Object(fresh) if fresh.metadata.uid != object.metadata.uid => return Ok(Err(Outcome::Deleted)),
+            News::Object(fresh) => object = *fresh,
+            News::Nothing => {}
+            News::Deleted => return Ok(Err(Outcome::Deleted)),
+            // The version is too old, or the server is in trouble: the next look tells.
+            News::Error => return Ok(Ok(object.verdict())),
+        }
+        if is_final(&object) {
+            return Ok(Ok(object.verdict()));
+        }
+    }
+}
+
+/// Nothing more will come of it than what is there.
+fn is_final(object: &Object) -> bool {
+    !matches!(object.verdict(), Verdict::Pending | Verdict::Approved)
 }
 
 /// What a refusal means for the attempt.

@@ -29,6 +29,8 @@ pub struct Attempt<'a> {
     pub node: &'a NodeName,
     pub joined: &'a Joined,
     pub open: &'a Open,
+    /// The last attempt left the request on the API server.
+    pub is_sent: bool,
     pub store: &'a Store,
 }
 
@@ -92,22 +94,23 @@ async fn run(
     told: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Ended, ApiError> {
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &on.open.request);
-    let object = match csr::submit(client, &on.open.seen.name, &encoded).await? {
-        Ok(object) => object,
+    let sent = match csr::submit(client, &on.open.seen.name, &encoded, on.is_sent).await? {
+        Ok(sent) => sent,
         Err(outcome) => return Ok(outcome.into()),
     };
     told(Progress::Submitted);
     let words = |reason: &str, message: &str| format!("{reason}: {message}");
-    let chain_pem = match csr::wait(client, object, WATCH).await? {
-        Verdict::Issued(pem) => pem,
-        Verdict::Pending => return Ok(Outcome::Pending.into()),
-        Verdict::Approved => return Ok(Outcome::NotSigned.into()),
-        Verdict::Denied { reason, message } => {
+    let chain_pem = match csr::wait(client, sent, WATCH).await? {
+        Ok(Verdict::Issued(pem)) => pem,
+        Ok(Verdict::Pending) => return Ok(Outcome::Pending.into()),
+        Ok(Verdict::Approved) => return Ok(Outcome::NotSigned.into()),
+        Ok(Verdict::Denied { reason, message }) => {
             return Ok(Outcome::Denied(words(&reason, &message)).into());
         }
-        Verdict::Failed { reason, message } => {
+        Ok(Verdict::Failed { reason, message }) => {
             return Ok(Outcome::Failed(words(&reason, &message)).into());
         }
+        Err(outcome) => return Ok(outcome.into()),
     };
     prove_and_install(on, &chain_pem, clock).await
 }

@@ -11,11 +11,11 @@ pub fn event(state: State, kind: &str) -> Option<&'static Event> {
             &event::NODE_NAME_MISSING
         }
         (_, "credential-rejected") => &event::BOOTSTRAP_TOKEN_REJECTED,
-        (_, "request-denied") => &event::CERTIFICATE_DENIED,
+        (_, "request-denied" | "request-failed") => &event::CERTIFICATE_DENIED,
         (_, "authority-expired") => &event::CA_EXPIRED,
         (_, "approval-pending" | "signature-pending") => &event::CERTIFICATE_PENDING,
         (State::ClockSuspect, _) => &event::CLOCK_SUSPECT,
-        (State::Valid | State::Requesting, _) => return None,
+        (State::Valid, _) | (State::Requesting, "certificate-absent" | "certificate-not-yet-valid") => return None,
         (State::RenewalDue, "renewal-due" | "renewal-asked" | "node-name-changed" | "authority-changed") => {
             &event::CERTIFICATE_RENEWAL_DUE
         }
@@ -35,6 +35,8 @@ mod tests {
         for (state, kind, want) in [
             (State::Valid, "certificate-valid", None),
             (State::Requesting, "certificate-absent", None),
+            (State::Requesting, "request-deleted", Some("certificate-failed")),
+            (State::Requesting, "request-of-another", Some("certificate-failed")),
             (State::PendingApproval, "approval-pending", Some("certificate-pending")),
             (State::RenewalDue, "renewal-due", Some("certificate-renewal-due")),
             (State::RenewalDue, "server-unreachable", Some("certificate-failed")),
@@ -45,6 +47,7 @@ mod tests {
             (State::Absent, "bootstrap-kubeconfig-missing", Some("certificate-failed")),
             (State::CaExpired, "authority-expired", Some("ca-expired")),
             (State::Denied, "request-denied", Some("certificate-denied")),
+            (State::Denied, "request-failed", Some("certificate-denied")),
             (State::Denied, "request-forbidden", Some("certificate-failed")),
             (State::ExpiredRecovering, "certificate-expired", Some("certificate-expired")),
         ] {
