@@ -13,6 +13,7 @@ pub mod kubeconfig;
 pub mod kubelet;
 pub mod metrics;
 pub mod os;
+pub mod posture;
 pub mod proof;
 pub mod rotation;
 pub mod screen;

@@ -2,7 +2,7 @@
 //! says why it is as it is.
 
 mod bar;
-mod paint;
+pub(crate) mod paint;
 mod story;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! "Did you mean": the known word that a mistyped one is closest to.
 
 /// The candidate closest to `word`, if one is close enough to be what was meant: at most a third of the letters apart.
-pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let (distance, candidate) = candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
     let allowed = candidate.chars().count().max(3) / 3;
     (distance <= allowed).then_some(candidate)
