@@ -18,5 +18,6 @@ pub mod proof;
 pub mod rotation;
 pub mod screen;
 pub mod secret;
+pub mod serving;
 pub mod status;
 pub mod time;

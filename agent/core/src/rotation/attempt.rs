@@ -109,7 +109,7 @@ struct Meaning {
 }
 
 /// Trouble that an attempt met.
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     pub state: State,
     /// See [`Meaning::specific`].
     pub specific: bool,
@@ -285,7 +285,7 @@ impl Attempt {
     }
 
     /// The trouble that this attempt met, if it did not succeed.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
         let meaning = self.outcome.meaning()?;
         Some(Trouble {
             state: meaning.state,
@@ -296,7 +296,7 @@ impl Attempt {
     }
 
     /// The wait that this attempt imposes, while it is on, and its end.
-    pub(super) fn wait(&self, now: Time) -> Option<(Trouble, Time)> {
+    pub(crate) fn wait(&self, now: Time) -> Option<(Trouble, Time)> {
         let meaning = self.outcome.meaning()?;
         // The certificate in force was refused: the bootstrap credential has not been tried yet.
         if self.identity == Identity::Node && self.outcome == Outcome::Unauthorized && self.streak == 1 {
