@@ -157,6 +157,13 @@ impl Client {
         self
     }
 
+    /// Another client of the same server and login, with a connection of its own.
+    pub fn again(&self) -> Self {
+        let Self { host, port, tls, token, user_agent, sender: _ } = self;
+        let (host, token, user_agent) = (host.clone(), token.clone(), user_agent.clone());
+        Self { host, port: *port, tls: tls.clone(), token, user_agent, sender: None }
+    }
+
     /// Whether there is a connection that neither side has closed.
     pub fn is_connected(&self) -> bool {
         self.sender.as_ref().is_some_and(|sender| !sender.is_closed())

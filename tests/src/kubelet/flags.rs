@@ -28,6 +28,15 @@ pub(super) struct Flags {
     /// The provider's name for this machine.
     #[arg(long)]
     pub(super) provider_id: Option<String>,
+    /// Where a kubelet that rotates finds its first credential.
+    #[arg(long)]
+    pub(super) bootstrap_kubeconfig: Option<PathBuf>,
+    /// Where a kubelet that rotates keeps its certificates.
+    #[arg(long, default_value = "/var/lib/kubelet/pki")]
+    pub(super) cert_dir: PathBuf,
+    /// Whether it renews its client certificate itself; over what the configuration says.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) rotate_certificates: Option<bool>,
     #[command(flatten)]
     _forgotten: Forgotten,
 }
@@ -35,10 +44,6 @@ pub(super) struct Flags {
 /// Flags that are taken and forgotten.
 #[derive(Debug, Parser)]
 struct Forgotten {
-    #[arg(long)]
-    bootstrap_kubeconfig: Option<String>,
-    #[arg(long)]
-    cert_dir: Option<String>,
     #[arg(long)]
     root_dir: Option<String>,
     #[arg(long)]
@@ -55,8 +60,6 @@ struct Forgotten {
     anonymous_auth: Option<Option<String>>,
     #[arg(long, num_args = 0..=1, require_equals = true)]
     authentication_token_webhook: Option<Option<String>>,
-    #[arg(long, num_args = 0..=1, require_equals = true)]
-    rotate_certificates: Option<Option<String>>,
     #[arg(long, num_args = 0..=1, require_equals = true)]
     rotate_server_certificates: Option<Option<String>>,
     #[arg(long, num_args = 0..=1, require_equals = true)]
@@ -85,6 +88,12 @@ impl Flags {
         }
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host's name")?;
         Ok(host.trim().to_lowercase())
+    }
+
+    /// Does it renew its client certificate itself? The flag wins over `rotateCertificates` of the configuration's text.
+    pub(super) fn rotates(&self, configuration: &str) -> bool {
+        let configured = || configuration.lines().any(|line| line.trim_end() == "rotateCertificates: true");
+        self.rotate_certificates.unwrap_or_else(configured)
     }
 
     /// The labels to register with; a key alone has an empty value.
@@ -124,6 +133,18 @@ mod tests {
         let labels: Vec<_> = flags.labels().collect();
         assert_eq!(labels, [("node.kubernetes.io/node", ""), ("a", "b"), ("c", "d")]);
         assert_eq!(flags.taints().collect::<Vec<_>>(), [("node-role.kubernetes.io/controller", "", "NoSchedule")]);
+        assert!(!flags.rotates("rotateCertificates: true\n"), "the flag wins");
+        for (name, line, configuration, want) in [
+            ("nothing said", "kubelet", "kind: KubeletConfiguration\n", false),
+            ("configured", "kubelet", "a: 1\nrotateCertificates: true\n", true),
+            ("configured off", "kubelet", "rotateCertificates: false\n", false),
+            ("a flag alone", "kubelet --rotate-certificates", "", true),
+            ("a flag with a value", "kubelet --rotate-certificates=true", "rotateCertificates: false\n", true),
+        ] {
+            let flags = Flags::try_parse_from(line.split_whitespace()).unwrap();
+            assert_eq!(flags.rotates(configuration), want, "{name}");
+            assert_eq!(flags.cert_dir, PathBuf::from("/var/lib/kubelet/pki"), "{name}");
+        }
         for (name, line) in [
             ("unknown flag", "kubelet --no-such-flag"),
             ("unknown flag with a value", "kubelet --runtime=remote"),

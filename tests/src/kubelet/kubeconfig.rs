@@ -33,14 +33,31 @@ impl Material {
     }
 }
 
+/// Who the current context's user is.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// A client certificate and its key, which may be the same file.
+    Certificate { certificate: Material, key: Material },
+    /// A bearer token: a bootstrap kubeconfig's.
+    Token(String),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Certificate { certificate, .. } => write!(f, "Certificate({certificate:?})"),
+            Self::Token(_) => f.write_str("Token(...)"),
+        }
+    }
+}
+
 /// What the current context points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kubeconfig {
     pub(super) server: String,
     pub(super) user: String,
     pub(super) ca: Material,
-    pub(super) certificate: Material,
-    pub(super) key: Material,
+    pub(super) credential: Credential,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +99,7 @@ struct User {
     client_certificate_data: String,
     client_key: String,
     client_key_data: String,
+    token: String,
 }
 
 /// Reads the file; paths in it are relative to its directory.
@@ -121,9 +139,31 @@ fn parse(text: &str, directory: &Path) -> Result<Kubeconfig> {
         server: cluster.server.clone(),
         user: context.user.clone(),
         ca: material("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?,
-        certificate: material("client-certificate", &user.client_certificate_data, &user.client_certificate)?,
-        key: material("client-key", &user.client_key_data, &user.client_key)?,
+        credential: if user.token.is_empty() {
+            Credential::Certificate {
+                certificate: material("client-certificate", &user.client_certificate_data, &user.client_certificate)?,
+                key: material("client-key", &user.client_key_data, &user.client_key)?,
+            }
+        } else {
+            Credential::Token(user.token.clone())
+        },
     })
+}
+
+/// What a kubelet with rotation writes for itself (`bootstrap.go`, `writeKubeconfigFromBootstrapping`): server and CA in the
+/// form in which the bootstrap kubeconfig has them, and `pem` for certificate and key.
+pub(super) fn for_rotation(bootstrap: &Kubeconfig, pem: &Path) -> String {
+    let ca = match &bootstrap.ca {
+        Material::Inline(bytes) => format!("certificate-authority-data: {}", STANDARD.encode(bytes)),
+        Material::File(path) => format!("certificate-authority: {}", path.display()),
+    };
+    let (server, pem) = (&bootstrap.server, pem.display());
+    format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    {ca}\n    server: {server}\n  name: default-cluster\ncontexts:\n- context:\n    \
+         cluster: default-cluster\n    namespace: default\n    user: default-auth\n  name: default-context\n\
+         current-context: default-context\nkind: Config\nusers:\n- name: default-auth\n  user:\n    \
+         client-certificate: {pem}\n    client-key: {pem}\n"
+    )
 }
 
 fn named<'a, T>(list: &'a [Named<T>], name: &str) -> Option<&'a T> {
@@ -145,7 +185,9 @@ mod tests {
         let read = parse(FILES, directory).unwrap();
         assert_eq!(read.server, "https://10.0.2.2:6443");
         assert_eq!(read.ca, Material::File("/etc/kubernetes/ca.crt".into()), "absolute as it is");
-        assert_eq!(read.certificate, Material::File("/var/lib/kubelet/pki/current.pem".into()), "relative to the file");
+        let pem = || Material::File("/var/lib/kubelet/pki/current.pem".into());
+        let files = Credential::Certificate { certificate: pem(), key: pem() };
+        assert_eq!(read.credential, files, "relative to the file");
         let inline = FILES.replace("certificate-authority: /etc/kubernetes/ca.crt", "certificate-authority-data: UEVN");
         assert_eq!(parse(&inline, directory).unwrap().ca, Material::Inline(b"PEM".to_vec()));
         let unnamed = FILES
@@ -167,5 +209,29 @@ mod tests {
             let error = format!("{:#}", parse(text, directory).unwrap_err());
             assert!(error.contains(want), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn the_own_one_is_written_in_the_form_of_the_bootstrap_kubeconfig() {
+        let directory = Path::new("/etc/kubernetes");
+        let pem = Path::new("/var/lib/kubelet/pki/kubelet-client-current.pem");
+        let token = |ca: &str| {
+            format!(
+                "clusters:\n- name: local\n  cluster:\n    server: https://a:6443\n    {ca}\nusers:\n- name: kubelet\n  user:\n    \
+                 token: abcdef.0123456789abcdef\ncontexts:\n- context:\n    cluster: local\n    user: kubelet\n"
+            )
+        };
+        for (name, ca, want) in [
+            ("inline", "certificate-authority-data: UEVN", Material::Inline(b"PEM".to_vec())),
+            ("a file", "certificate-authority: ca.crt", Material::File("/etc/kubernetes/ca.crt".into())),
+        ] {
+            let bootstrap = parse(&token(ca), directory).unwrap();
+            assert_eq!(bootstrap.credential, Credential::Token("abcdef.0123456789abcdef".to_owned()), "{name}");
+            let own = parse(&for_rotation(&bootstrap, pem), Path::new("/var/lib/kubelet")).unwrap();
+            assert_eq!((own.server.as_str(), &own.ca), ("https://a:6443", &want), "{name}");
+            let file = || Material::File(pem.to_owned());
+            assert_eq!(own.credential, Credential::Certificate { certificate: file(), key: file() }, "{name}");
+        }
+        assert!(!format!("{:?}", Credential::Token("secret".to_owned())).contains("secret"));
     }
 }

@@ -1,11 +1,13 @@
 //! A small stand-in for the kubelet: what runs as `/usr/local/bin/kubelet` in the test's container image.
 //!
 //! It runs no pods. What it does is what an agent beside it can see: it takes the kubelet's flags, reads its kubeconfig as
-//! client-go does, keeps its Node and its Lease, holds one long connection, and serves port 10250.
+//! client-go does, keeps its Node and its Lease, holds one long connection, and serves port 10250. With rotation on it
+//! bootstraps and renews its client certificate itself.
 
 mod cluster;
 mod flags;
 mod kubeconfig;
+mod rotation;
 mod serving;
 mod session;
 
@@ -62,13 +64,24 @@ async fn until_told_to_end(flags: &Flags) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let node = flags.node_name()?;
     say(&format!("started pid={} node={node}", std::process::id()));
+    let mut configuration = String::new();
     if let Some(config) = &flags.config {
-        std::fs::read(config)
+        configuration = std::fs::read_to_string(config)
             .with_context(|| format!("failed to load kubelet config file, path: {}", config.display()))?;
     }
     let kubeconfig =
         flags.kubeconfig.as_deref().context("--kubeconfig is needed: this stand-in has no standalone mode")?;
-    let session = Arc::new(Session::new(kubeconfig::read(kubeconfig)?)?);
+    let rotation = flags.rotates(&configuration).then(|| rotation::begin(flags, kubeconfig, &node)).transpose()?;
+    let session = Arc::new(match &rotation {
+        Some(rotation) => rotation.session(),
+        None => Session::new(kubeconfig::read(kubeconfig)?)?,
+    });
+    let renewing = async {
+        match &rotation {
+            Some(rotation) => rotation.keep(&session).await,
+            None => std::future::pending().await,
+        }
+    };
     let work = async {
         tokio::try_join!(
             serving::serve(&node),
@@ -76,10 +89,11 @@ async fn until_told_to_end(flags: &Flags) -> Result<()> {
             cluster::keep_lease(&session, &node),
             cluster::keep_watch(&session, &node),
             session.keep_looking(),
+            renewing,
         )
     };
     tokio::select! {
-        result = work => result.map(|_: (Never, Never, Never, Never, Never)| ()),
+        result = work => result.map(|_: (Never, Never, Never, Never, Never, Never)| ()),
         _ = terminate.recv() => { say("ended by SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { say("ended by SIGINT"); Ok(()) }
     }

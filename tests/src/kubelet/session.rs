@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::kubeconfig::Kubeconfig;
+use super::kubeconfig::{Credential, Kubeconfig, Material};
+use super::rotation::Held;
 use super::{Never, say};
 use crate::client::{Client, Login, Reply};
 
@@ -30,10 +31,22 @@ struct Read {
     key: Vec<u8>,
 }
 
+/// Where the client certificate is.
+#[derive(Debug)]
+enum Own {
+    /// In the kubeconfig's files.
+    Files { certificate: Material, key: Material },
+    /// In the memory of a kubelet that renews it itself.
+    Held(Held),
+}
+
 /// The credentials and everybody who is connected with them.
 #[derive(Debug)]
 pub(super) struct Session {
-    kubeconfig: Kubeconfig,
+    server: String,
+    user: String,
+    ca: Material,
+    own: Own,
     /// What the connections of now were made with.
     used: Mutex<Option<Read>>,
     /// Ticks when the connections are to be closed.
@@ -43,18 +56,34 @@ pub(super) struct Session {
 impl Session {
     /// A session. As with the real one a file that is not there is an error, and one that is empty is none yet.
     pub(super) fn new(kubeconfig: Kubeconfig) -> Result<Self> {
-        let session = Self { kubeconfig, used: Mutex::new(None), cuts: watch::Sender::new(0) };
+        let Kubeconfig { server, user, ca, credential } = kubeconfig;
+        let Credential::Certificate { certificate, key } = credential else {
+            bail!("the kubeconfig has a token: this stand-in wants a client certificate");
+        };
+        let session = Self::with(server, user, ca, Own::Files { certificate, key });
         session.read()?;
         Ok(session)
     }
 
+    /// The session of a kubelet that renews its certificate itself.
+    pub(super) fn of_rotation(server: &str, ca: Material, held: Held) -> Self {
+        Self::with(server.to_owned(), "default-auth".to_owned(), ca, Own::Held(held))
+    }
+
+    fn with(server: String, user: String, ca: Material, own: Own) -> Self {
+        Self { server, user, ca, own, used: Mutex::new(None), cuts: watch::Sender::new(0) }
+    }
+
     fn read(&self) -> Result<Read> {
-        let Kubeconfig { user, ca, certificate, key, .. } = &self.kubeconfig;
-        Ok(Read {
-            ca: ca.read().context("unable to read certificate-authority")?,
-            certificate: certificate.read().with_context(|| format!("unable to read client-cert for {user}"))?,
-            key: key.read().with_context(|| format!("unable to read client-key for {user}"))?,
-        })
+        let Self { user, ca, .. } = self;
+        let (certificate, key) = match &self.own {
+            Own::Files { certificate, key } => (
+                certificate.read().with_context(|| format!("unable to read client-cert for {user}"))?,
+                key.read().with_context(|| format!("unable to read client-key for {user}"))?,
+            ),
+            Own::Held(held) => (held.pem()?, Vec::new()),
+        };
+        Ok(Read { ca: ca.read().context("unable to read certificate-authority")?, certificate, key })
     }
 
     /// Told when the connections are to be closed.
@@ -71,7 +100,7 @@ impl Session {
         let pem = [read.certificate.as_slice(), b"\n", read.key.as_slice()].concat();
         let login = Login::certificate(&String::from_utf8(pem).context("the certificate's file is no text")?);
         let ca = String::from_utf8(read.ca.clone()).context("the CA's file is no text")?;
-        let client = Client::new(&self.kubeconfig.server, &ca, &login)?.user_agent("kubelet-standin/v1.36.1");
+        let client = Client::new(&self.server, &ca, &login)?.user_agent("kubelet-standin/v1.36.1");
         self.take(read);
         Ok(client)
     }
@@ -93,11 +122,16 @@ impl Session {
     pub(super) async fn keep_looking(&self) -> Result<Never> {
         loop {
             sleep(LOOK).await;
-            let known = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let changed = known.is_some() && self.read().ok() != known;
-            if changed && let Err(error) = self.client() {
-                say(&format!("loading the client certificate failed: {error:#}"));
-            }
+            self.look();
+        }
+    }
+
+    /// One look.
+    pub(super) fn look(&self) {
+        let known = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let changed = known.is_some() && self.read().ok() != known;
+        if changed && let Err(error) = self.client() {
+            say(&format!("loading the client certificate failed: {error:#}"));
         }
     }
 }
