@@ -44,6 +44,7 @@ pub const FIELDS: &[&str] = &[
     "image",        // an image reference, digest included if there is one
     "kind",         // the reason's machine word
     "moved_to",     // where a file went
+    "names",        // what a serving certificate is for: DNS names and IP addresses, separated by blanks
     "next_at",      // when the next attempt is
     "node",         // the node's name
     "not_after",    // the end of a certificate

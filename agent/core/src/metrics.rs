@@ -4,6 +4,8 @@
 //! `kubelet_certificate_manager_client_expiration_renew_errors`; a kubelet with `rotateCertificates: false` has neither. They are told
 //! here under the same names, so the alerts go on working (kubelet `pkg/kubelet/certificate/kubelet.go`).
 
+mod serving;
+
 use std::fmt::Write as _;
 
 use crate::status::{CertificateState, Health, Status};
@@ -72,7 +74,11 @@ impl Page {
         if !labels.is_empty() {
             self.text.push('}');
         }
-        let _ = writeln!(self.text, " {value}");
+        if value == f64::INFINITY {
+            self.text.push_str(" +Inf\n");
+        } else {
+            let _ = writeln!(self.text, " {value}");
+        }
     }
 
     fn one(&mut self, name: &str, kind: Kind, help: &str, value: Option<f64>) {
@@ -196,6 +202,7 @@ pub fn render(status: &Status, now: Time, format: Format) -> String {
             Some(certificates.failures_total as f64),
         );
     }
+    serving::append(&mut page, certificates.serving.as_ref(), now);
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
@@ -245,6 +252,7 @@ mod tests {
                 clock: ClockView { trusted: true, reason: reason.clone() },
                 installed_total: 3,
                 failures_total: 2,
+                serving: None,
             },
             kubelet: KubeletStatus {
                 unit: "kubelet.service".to_owned(),

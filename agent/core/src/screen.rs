@@ -3,6 +3,7 @@
 
 mod bar;
 pub(crate) mod paint;
+mod serving;
 mod story;
 
 #[cfg(test)]
@@ -144,6 +145,10 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
             part.installed_total, part.failures_total
         ),
     );
+    if let Some(serving) = &part.serving {
+        page.blank();
+        serving::part(page, serving, now);
+    }
 }
 
 fn kubelet_part(page: &mut Page, part: &KubeletStatus, now: Time) {

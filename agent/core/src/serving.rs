@@ -267,9 +267,23 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         let reason = node::unread(seen).unwrap_or_else(absent);
         return idle(now, state(State::Absent), reason, "the Node is read again", until);
     };
-    if let Some(clock) = seen.clock.as_ref().filter(|clock| !clock.trusted) {
-        let next = "nothing is asked for by a wrong clock; it is looked at again";
-        return idle(now, state(State::ClockSuspect), clock.reason.clone(), next, None);
+    match &seen.clock {
+        Some(clock) if clock.trusted && node::is_fresh(now, clock) => {}
+        Some(clock) if !clock.trusted => {
+            let next = "nothing is asked for by a wrong clock; it is looked at again";
+            return idle(now, state(State::ClockSuspect), clock.reason.clone(), next, None);
+        }
+        // The addresses are of an earlier reading, and so is what is known of the clock.
+        _ => {
+            let until = seen.node_read.as_ref().map(|read| after(read.at, node::read_again(read)));
+            return idle(
+                now,
+                state(State::Absent),
+                node::unread(seen).unwrap_or_else(absent),
+                "the Node is read again",
+                until,
+            );
+        }
     }
     if let Some(request) = &seen.request
         && (request.common_name != node.common_name() || request.names != *wanted)

@@ -2,7 +2,11 @@
 //!
 //! Fields are only ever added. Times are RFC 3339, ids are kebab-case. No secret has a field here.
 
+mod serving;
+
 use serde::{Deserialize, Serialize};
+
+pub use serving::ServingStatus;
 
 use crate::time::Time;
 
@@ -203,6 +207,9 @@ pub struct CertificatesStatus {
     pub installed_total: u64,
     /// Attempts that failed since the agent started.
     pub failures_total: u64,
+    /// The kubelet's serving certificate, where somebody keeps one (`certificates.serving`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingStatus>,
 }
 
 /// A certificate as told to people. Nothing here is secret.

@@ -69,6 +69,7 @@ fn good() -> Status {
             },
             installed_total: 1,
             failures_total: 0,
+            serving: None,
         },
         kubelet: KubeletStatus {
             unit: "kubelet.service".to_owned(),

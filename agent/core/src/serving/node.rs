@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{Seen, attempt};
 use crate::backoff::Backoff;
 use crate::hostname::NodeName;
-use crate::rotation::{Attempt, CLOCK_FRESH, Identity, Outcome};
+use crate::rotation::{Attempt, CLOCK_FRESH, Clock, Identity, Outcome};
 use crate::status::Reason;
 use crate::time::Time;
 
@@ -47,12 +47,17 @@ pub(super) fn is_to_be_read(now: Time, seen: &Seen) -> bool {
     let mut every = read_again(read);
     if read.found == Found::Addresses {
         match &seen.clock {
-            Some(clock) if clock.trusted && now.0.duration_since(clock.at.0).is_ok_and(|age| age < CLOCK_FRESH) => {}
+            Some(clock) if clock.trusted && is_fresh(now, clock) => {}
             _ => every = CLOCK_AGAIN,
         }
     }
     // What was read in the future was read before the clock was set back.
     now.0.duration_since(read.at.0).map_or(true, |age| age >= every)
+}
+
+/// Does the last answer about the clock still count? One from the future was given before the clock was set back.
+pub(super) fn is_fresh(now: Time, clock: &Clock) -> bool {
+    now.0.duration_since(clock.at.0).is_ok_and(|age| age < CLOCK_FRESH)
 }
 
 pub(super) fn read_again(read: &NodeRead) -> Duration {

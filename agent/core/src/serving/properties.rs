@@ -119,12 +119,13 @@ proptest! {
         };
         let alive = held.as_ref().is_some_and(|(leaf, ..)| leaf.cert.not_after.unix() > now);
         let can_ask = seen.node.is_ok() && seen.bootstrap.is_ok() && seen.client.is_ok();
+        let trusted = seen.clock.as_ref().is_some_and(|clock| clock.trusted && now.abs_diff(clock.at.unix()) < 900);
         match &got.step {
             Step::Idle { until } => {
                 prop_assert!(Time(*until).unix() <= now + LOOK_AGAIN.as_secs(), "a sleep too long");
                 // Never idle where nothing is in the way and something is due.
                 let in_order = can_ask && seen.last.is_none() && !matches!(seen.current, Current::Unreadable(_))
-                    && seen.clock.as_ref().is_some_and(|clock| clock.trusted)
+                    && trusted
                     && seen.addresses.as_ref().is_some_and(Names::are_complete) && now < T0 + 365 * 24 * HOUR;
                 prop_assert!(!in_order || got.state == State::Valid, "idle though due");
             }
@@ -134,13 +135,13 @@ proptest! {
                 prop_assert!(can_ask, "asked without a name, a server or a credential");
                 prop_assert!(request.is_some_and(|request| Some(&request.names) == wanted), "asked for other names");
                 prop_assert!(request.is_some_and(|request| request.common_name == "system:node:node-a"), "asked as another");
-                prop_assert!(seen.clock.as_ref().is_some_and(|clock| clock.trusted), "asked by an untrusted clock");
+                prop_assert!(trusted, "asked by an untrusted clock");
                 prop_assert!(request.is_some_and(|request| held.as_ref().is_none_or(|(leaf, ..)| leaf.cert.public_key != request.public_key)), "asked for what is there");
             }
             Step::Prepare => {
                 prop_assert!(seen.request.is_none(), "a second key");
                 prop_assert!(seen.addresses.as_ref().is_some_and(Names::are_complete), "a key for no addresses");
-                prop_assert!(seen.clock.as_ref().is_some_and(|clock| clock.trusted), "a key by an untrusted clock");
+                prop_assert!(trusted, "a key by an untrusted clock");
             }
             Step::Withdraw(_) => prop_assert!(!seen.pair.loads || matches!(seen.current, Current::Unusable(_)), "a usable pair taken away"),
             Step::Link => prop_assert!(alive && held.as_ref().is_some_and(|(_, anchored, _)| *anchored != Some(false)), "linked to what is no good"),

@@ -148,6 +148,7 @@ fn every_state_and_step() {
         ("asked to wait", 100, joined, |s| { s.node_read = Some(read(T0, Found::Trouble(Outcome::Throttled(Duration::from_secs(120))))); s.addresses = None; }, "absent", "server-throttled", "idle"),
         ("clock wrong", 0, joined, |s| s.clock = Some(clock(T0, false)), "clock-suspect", "clock", "idle"),
         ("clock wrong, looked at a minute ago", 60, joined, |s| { s.clock = Some(clock(T0, false)); s.node_read = Some(read(T0, Found::Addresses)); }, "requesting", "certificate-absent", "read-node"),
+        ("addresses known, and since then the server is away", HOUR, joined, |s| { s.clock = Some(clock(T0, true)); s.node_read = Some(read(T0 + HOUR, Found::Trouble(Outcome::Unreachable(String::new())))); }, "absent", "server-unreachable", "idle"),
         ("unreadable", 0, joined, |s| s.current = Current::Unreadable(Reason::new("certificate-unreadable", "")), "absent", "certificate-unreadable", "idle"),
         ("request for another name", 0, joined, |s| s.request = Some(request("node-b", usual(), b"new")), "requesting", "addresses-changed", "forget"),
         ("request for other addresses", 0, joined, |s| s.request = Some(request("node-a", names(&["10.0.0.9"]), b"new")), "requesting", "addresses-changed", "forget"),

@@ -329,6 +329,7 @@ impl Publisher {
             ),
             installed_total: self.installed_total,
             failures_total: self.failures_total,
+            serving: None,
         }
     }
 }

@@ -37,6 +37,7 @@ pub fn status() -> Status {
             clock: ClockView { trusted: true, reason: Reason::new("synchronized", "The clock is synchronized.") },
             installed_total: 1,
             failures_total: 0,
+            serving: None,
         },
         kubelet: KubeletStatus {
             unit: "kubelet.service".to_owned(),
