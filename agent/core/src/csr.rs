@@ -14,32 +14,49 @@ pub const USAGES: [&str; 2] = ["digital signature", "client auth"];
 /// Where requests live.
 pub const PATH: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
-/// The object's name, from the key and the node: whoever finds the key finds the request, so there is one open
-/// request per key, whatever crashes. The prefix is the kubelet's (`certificate/bootstrap/bootstrap.go`), whose digest is
-/// base64url; ours is hex, because people type it.
-pub fn name(node: &NodeName, public_key: &[u8]) -> String {
-    let mut digest = Sha256::new();
-    digest.update(public_key);
-    digest.update(b"|");
-    digest.update(node.common_name().as_bytes());
-    digest.update(b"|");
-    digest.update(SIGNER.as_bytes());
-    let digest = hex(&digest.finalize());
-    format!("node-csr-{}", digest.get(..40).unwrap_or(&digest))
+/// Whose signature a kubelet asks for, and what it may ask for there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// `spec.signerName`
+    pub name: &'static str,
+    /// `spec.usages`, which the signer wants to be exactly these of an ECDSA key.
+    pub usages: [&'static str; 2],
 }
 
-/// The object to POST. `request` is the PEM of the PKCS#10 request, already in base64.
-pub fn object(name: &str, request: &str) -> serde_json::Value {
-    serde_json::json!({
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": {"name": name},
-        "spec": {
-            "request": request,
-            "signerName": SIGNER,
-            "usages": USAGES,
-        },
-    })
+/// For the certificate with which the kubelet asks the API server.
+pub const CLIENT: Signer = Signer { name: SIGNER, usages: USAGES };
+/// For the certificate with which the kubelet answers. kube-controller-manager signs it and never approves it.
+pub const SERVING: Signer =
+    Signer { name: "kubernetes.io/kubelet-serving", usages: ["digital signature", "server auth"] };
+
+impl Signer {
+    /// The object's name, from the key and the node: whoever finds the key finds the request, so there is one open
+    /// request per key, whatever crashes. The prefix is the kubelet's (`certificate/bootstrap/bootstrap.go`), whose digest is
+    /// base64url; ours is hex, because people type it.
+    pub fn request_name(&self, node: &NodeName, public_key: &[u8]) -> String {
+        let mut digest = Sha256::new();
+        digest.update(public_key);
+        digest.update(b"|");
+        digest.update(node.common_name().as_bytes());
+        digest.update(b"|");
+        digest.update(self.name);
+        let digest = hex(&digest.finalize());
+        format!("node-csr-{}", digest.get(..40).unwrap_or(&digest))
+    }
+
+    /// The object to POST. `request` is the PEM of the PKCS#10 request, already in base64.
+    pub fn object(&self, name: &str, request: &str) -> serde_json::Value {
+        serde_json::json!({
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "CertificateSigningRequest",
+            "metadata": {"name": name},
+            "spec": {
+                "request": request,
+                "signerName": self.name,
+                "usages": self.usages,
+            },
+        })
+    }
 }
 
 /// A LIST of requests. Its version is the cluster's present one, which a watch can always start from; that of an object is as
@@ -144,10 +161,11 @@ impl Object {
     /// Is this the object that we would have made? Names can be seen by every node of a cluster, and whoever sees ours may put
     /// an object of their own in its place once it is gone. Who sent it does not matter: with our key and our words in it, its
     /// certificate is of use to nobody else, and a restart may have come with another credential.
-    pub fn asks_the_same(&self, request: &str) -> bool {
+    pub fn asks_the_same(&self, signer: &Signer, request: &str) -> bool {
         let Spec { request: theirs, signer_name, usages, expiration_seconds } = &self.spec;
-        let same_usages = usages.len() == USAGES.len() && USAGES.iter().all(|usage| usages.iter().any(|u| u == usage));
-        theirs == request && signer_name == SIGNER && same_usages && expiration_seconds.is_none()
+        let same_usages =
+            usages.len() == signer.usages.len() && signer.usages.iter().all(|usage| usages.iter().any(|u| u == usage));
+        theirs == request && signer_name == signer.name && same_usages && expiration_seconds.is_none()
     }
 
     /// Reads conditions and certificate. Denied and Failed win over a certificate: the API server allows no
@@ -185,18 +203,19 @@ mod tests {
     use crate::hostname::node_name;
 
     #[test]
-    fn the_name_follows_key_and_node_and_nothing_else() {
+    fn the_name_follows_key_node_and_signer_and_nothing_else() {
         let (a, b) = (node_name(Some("node-a"), "").unwrap(), node_name(Some("node-b"), "").unwrap());
-        let one = name(&a, b"key-1");
-        assert_eq!(one, name(&a, b"key-1"));
-        assert_ne!(one, name(&a, b"key-2"));
-        assert_ne!(one, name(&b, b"key-1"));
+        let one = CLIENT.request_name(&a, b"key-1");
+        assert_eq!(one, CLIENT.request_name(&a, b"key-1"));
+        assert_ne!(one, CLIENT.request_name(&a, b"key-2"));
+        assert_ne!(one, CLIENT.request_name(&b, b"key-1"));
+        assert_ne!(one, SERVING.request_name(&a, b"key-1"));
         assert_eq!(one.len(), "node-csr-".len() + 40);
     }
 
     #[test]
     fn what_is_ours_and_what_only_has_our_name() {
-        let ours = || object("node-csr-1", "cmVxdWVzdA==");
+        let ours = || CLIENT.object("node-csr-1", "cmVxdWVzdA==");
         for (name, path, value, want) in [
             ("ours", "/metadata/labels", serde_json::json!({}), true),
             ("sent by another", "/spec/username", serde_json::json!("system:bootstrap:other1"), true),
@@ -211,7 +230,7 @@ mod tests {
             let (above, field) = path.rsplit_once('/').unwrap();
             object.pointer_mut(above).unwrap()[field] = value;
             let object: Object = serde_json::from_value(object).unwrap();
-            assert_eq!(object.asks_the_same("cmVxdWVzdA=="), want, "{name}");
+            assert_eq!(object.asks_the_same(&CLIENT, "cmVxdWVzdA=="), want, "{name}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eyewall_core::csr::{self, List, Object, PATH, Verdict};
+use eyewall_core::csr::{List, Object, PATH, Signer, Verdict};
 use eyewall_core::rotation::Outcome;
 use eyewall_core::status::Reason;
 use hyper::{Method, StatusCode};
@@ -26,6 +26,7 @@ pub struct Sent {
 /// [`ApiError`].
 pub async fn submit(
     client: &mut Client,
+    signer: &Signer,
     name: &str,
     request: &str,
     is_sent: bool,
@@ -44,13 +45,13 @@ pub async fn submit(
             if is_sent {
                 tracing::info!("the request {name} is gone from the API server, and is sent again");
             }
-            match create(client, name, request).await? {
+            match create(client, signer, name, request).await? {
                 Ok(sent) => sent,
                 Err(outcome) => return Ok(Err(outcome)),
             }
         }
     };
-    if !sent.object.asks_the_same(request) {
+    if !sent.object.asks_the_same(signer, request) {
         return Ok(Err(Outcome::Unproved(Reason::new(
             "request-of-another",
             format!(
@@ -62,8 +63,13 @@ pub async fn submit(
     Ok(Ok(sent))
 }
 
-async fn create(client: &mut Client, name: &str, request: &str) -> Result<Result<Sent, Outcome>, ApiError> {
-    let answer = client.call(Method::POST, PATH, Some(&csr::object(name, request))).await?;
+async fn create(
+    client: &mut Client,
+    signer: &Signer,
+    name: &str,
+    request: &str,
+) -> Result<Result<Sent, Outcome>, ApiError> {
+    let answer = client.call(Method::POST, PATH, Some(&signer.object(name, request))).await?;
     Ok(match StatusCode::from_u16(answer.status) {
         Ok(StatusCode::CREATED) => {
             let object: Object = answer.json()?;

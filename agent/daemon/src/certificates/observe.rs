@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use eyewall_core::cert::{CertView, NODES};
-use eyewall_core::config::Config;
-use eyewall_core::csr;
+use eyewall_core::config::{Config, Owner};
+use eyewall_core::csr::CLIENT;
 use eyewall_core::hostname::{NodeName, NodeNameFault, node_name};
 use eyewall_core::rotation::{Anchor, Current, Request};
 use eyewall_core::secret::Secret;
@@ -50,7 +50,9 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
     let bootstrap = read_bootstrap(&config.cluster.bootstrap_kubeconfig);
     let installed = match store.read_authority() {
         Found::Text { text, .. } => Some(text),
-        Found::Missing | Found::Unreadable(_) => None,
+        // A kubelet that bootstrapped itself has the CA in its kubeconfig.
+        Found::Missing => read_bootstrap(&store.kubeconfig).ok().map(|joined| Secret::new(joined.ca)),
+        Found::Unreadable(_) => None,
     };
     let authorities = Authorities {
         bootstrap: bootstrap.as_ref().ok().map(|joined| joined.ca.as_str()),
@@ -59,6 +61,11 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
     let (current, pem, file) = match store.read_current() {
         Found::Missing => (Current::Nothing, None, None),
         Found::Unreadable(reason) => (Current::Unreadable(reason), None, None),
+        // Our placeholder is nothing, to a kubelet that starts as we start it. One that rotates ends at it, again and again.
+        Found::Text { text, file, .. } if config.certificates.owner == Owner::Kubelet && text.expose().is_empty() => {
+            let words = format!("{} is empty, and a kubelet that renews itself ends at that", file.display());
+            (Current::Unusable(Reason::new("certificate-empty", words)), None, Some(file))
+        }
         Found::Text { text, written_at, file } => {
             let current = judge(text.expose(), written_at, &authorities);
             (current, Some(text), Some(file))
@@ -68,7 +75,7 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
         let open = store.read_request()?;
         let (public_key, common_name) = chain::request_facts(&open.key, &open.request)?;
         Some(Open {
-            seen: Request { name: csr::name(node, &public_key), common_name, public_key, since: open.since },
+            seen: Request { name: CLIENT.request_name(node, &public_key), common_name, public_key, since: open.since },
             key: open.key,
             request: open.request,
         })

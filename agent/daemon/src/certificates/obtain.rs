@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use eyewall_core::cert::{self, CertView};
-use eyewall_core::csr::Verdict;
+use eyewall_core::csr::{CLIENT, Verdict};
 use eyewall_core::hostname::NodeName;
 use eyewall_core::proof::{self, Candidate, Review};
 use eyewall_core::rotation::clock::AGREEMENT;
@@ -15,7 +15,7 @@ use super::observe::Open;
 use crate::api::{ApiError, Bearer, Client, Endpoint, csr, review};
 use crate::bootstrap::Joined;
 use crate::chain;
-use crate::store::Store;
+use crate::store::{Found, Store};
 
 /// How long one attempt watches its request: less than a minute, so that the state is judged anew in between.
 const WATCH: Duration = Duration::from_secs(50);
@@ -94,7 +94,7 @@ async fn run(
     told: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Ended, ApiError> {
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &on.open.request);
-    let sent = match csr::submit(client, &on.open.seen.name, &encoded, on.is_sent).await? {
+    let sent = match csr::submit(client, &CLIENT, &on.open.seen.name, &encoded, on.is_sent).await? {
         Ok(sent) => sent,
         Err(outcome) => return Ok(outcome.into()),
     };
@@ -163,12 +163,28 @@ async fn prove_and_install(on: &Attempt<'_>, chain_pem: &str, clock: fn() -> Sys
     // The CA first: a kubelet that reads both in between trusts the server that its certificate is for.
     let installed = on
         .store
-        .ensure_authority(&on.joined.ca)
+        .ensure_authority(&trusted_meanwhile(on))
         .and_then(|_| on.store.install(&proven, chain_pem, &on.open.key, clock()));
     Ok(match installed {
         Ok(_) => Ended { outcome: Outcome::Installed, installed: Some(Box::new(proven.leaf().clone())) },
         Err(fault) => Outcome::Disk(fault.reason()).into(),
     })
+}
+
+/// The CA bundle for the moment in which the certificate is changed. When the CA changes with it, the old one stays beside the
+/// new one until the task's next look: otherwise a power cut between the two would leave a certificate that no CA vouches for.
+fn trusted_meanwhile(on: &Attempt<'_>) -> String {
+    let new = &on.joined.ca;
+    match on.store.read_authority() {
+        Found::Text { text: old, .. } if cert::certificates(old.expose()).is_ok() => {
+            if old.expose().contains(new.trim()) {
+                old.expose().to_owned()
+            } else {
+                format!("{}\n{}", new.trim_end(), old.expose())
+            }
+        }
+        Found::Text { .. } | Found::Missing | Found::Unreadable(_) => new.clone(),
+    }
 }
 
 /// What a call that got no answer means for the attempt.
