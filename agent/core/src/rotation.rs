@@ -8,6 +8,7 @@ mod attempt;
 pub mod clock;
 mod held;
 mod schedule;
+mod watching;
 pub mod wish;
 
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use crate::config::Owner;
 use crate::hostname::{NodeName, NodeNameFault};
 use crate::status::{CertificateState as State, Reason};
 use crate::time::Time;
-use held::{Held, valid};
+use held::Held;
 
 /// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -51,6 +52,8 @@ pub struct Seen {
     pub wish: Option<Wish>,
     /// When the bootstrap credential was last tested with this kubeconfig, and whether the server gave an answer.
     pub recovery: Option<Tested>,
+    /// What that test met, if the credential was not found good.
+    pub recovery_trouble: Option<Reason>,
 }
 
 /// A test of the bootstrap credential while it was not needed.
@@ -195,7 +198,7 @@ pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
                 now,
                 State::Absent,
                 reason.clone(),
-                "nothing: owner is \"kubelet\", so the agent only looks; remove the file and the kubelet bootstraps",
+                "nothing by the agent, which only looks; remove the file, and the kubelet bootstraps at its next start",
                 None,
             );
         }
@@ -212,7 +215,7 @@ pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
     }
     let held = Held::of(now, seen, policy);
     if policy.owner == Owner::Kubelet {
-        return watch_only(now, held.as_ref());
+        return watching::watch(now, seen, held.as_ref());
     }
     if let Some(held) = &held
         && let Some(rest) = held.rest(now, seen)
@@ -220,24 +223,6 @@ pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
         return rest;
     }
     acquire(now, seen, held.as_ref())
-}
-
-/// `owner = "kubelet"`: the same states, no step but looking.
-fn watch_only(now: Time, held: Option<&Held<'_>>) -> Decision {
-    let next = "the kubelet renews it itself; the agent only looks";
-    match held {
-        None => idle(
-            now,
-            State::Absent,
-            Reason::new("certificate-absent", "the kubelet has not got a certificate yet"),
-            next,
-            None,
-        ),
-        Some(held) => match &held.due {
-            None => idle(now, State::Valid, valid(held.leaf), next, Some(held.schedule.renew_at)),
-            Some(due) => idle(now, held.state(now), due.clone(), next, None),
-        },
-    }
 }
 
 /// A certificate is to be had: everything that must be right first, and then the request.
@@ -349,6 +334,16 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         _ => Identity::Bootstrap,
     };
     going(Step::Ask(identity), "the request is sent, waited for, proved and installed")
+}
+
+impl Policy {
+    /// When `leaf` is to be renewed by its owner; `installed_at` as for [`schedule`].
+    pub fn schedule(&self, leaf: &CertView, installed_at: Time) -> Schedule {
+        match self.owner {
+            Owner::Eyewall => schedule(leaf, installed_at, self.renew_at),
+            Owner::Kubelet => watching::schedule(leaf),
+        }
+    }
 }
 
 impl Clock {

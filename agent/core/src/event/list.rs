@@ -157,6 +157,16 @@ events! {
          It ends at @EYEWALL_NOT_AFTER@ and is renewed from @EYEWALL_RENEW_AT@.",
     };
 
+    /// The kubelet has renewed its certificate itself.
+    CERTIFICATE_RENEWED_BY_KUBELET = Event {
+        id: "72fde33c73b04206b33b4ef390d1f609",
+        name: "certificate-renewed-by-kubelet",
+        priority: Priority::Info,
+        subject: "The kubelet has renewed its certificate itself",
+        meaning: "The certificate with serial @EYEWALL_SERIAL@ in @EYEWALL_FILE@ is in force and ends at @EYEWALL_NOT_AFTER@.\n\
+         The kubelet asked for it and wrote it: with owner = \"kubelet\" Eyewall only looks.",
+    };
+
     /// The certificate is due for renewal.
     CERTIFICATE_RENEWAL_DUE = Event {
         id: "71307959ae144867af0d593c438e05d8",

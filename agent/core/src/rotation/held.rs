@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Anchor, Current, Decision, Policy, Schedule, Seen, Step, idle, schedule, wish};
+use super::{Anchor, Current, Decision, Policy, Schedule, Seen, Step, idle, wish};
 use crate::cert::CertView;
 use crate::config::Owner;
 use crate::status::{CertificateState as State, Reason};
@@ -34,7 +34,7 @@ impl<'a> Held<'a> {
         let Current::Usable { leaf, installed_at, anchor } = &seen.current else {
             return None;
         };
-        let schedule = schedule(leaf, *installed_at, policy.renew_at);
+        let schedule = policy.schedule(leaf, *installed_at);
         let alive = now < leaf.not_after;
         let last = alive
             && seen.bootstrap.as_ref().is_ok_and(|ca_end| leaf.not_after.0 + SIGNERS_TAIL >= ca_end.0 && *ca_end > now);
@@ -75,7 +75,9 @@ impl<'a> Held<'a> {
             ))
         } else if now >= schedule.renew_at {
             Some(Reason::new("renewal-due", format!("its renewal point was {}", schedule.renew_at)))
-        } else if seen.request.as_ref().is_some_and(|request| request.public_key != leaf.public_key) {
+        } else if policy.owner == Owner::Eyewall
+            && seen.request.as_ref().is_some_and(|request| request.public_key != leaf.public_key)
+        {
             // Its request is open on the API server, and there is to be only one.
             Some(Reason::new("renewal-cut-short", "a renewal was begun and cut short; it goes on"))
         } else {
@@ -101,13 +103,7 @@ impl<'a> Held<'a> {
             None if self.last && now >= self.schedule.renew_at => Some(idle(
                 now,
                 State::Valid,
-                Reason::new(
-                    "certificate-ends-with-authority",
-                    format!(
-                        "valid until {}, when the cluster CA ends: no renewal can last longer; give the cluster a new CA",
-                        self.leaf.not_after
-                    ),
-                ),
+                ends_with_authority(self.leaf),
                 "the certificate and its CA end",
                 Some(self.leaf.not_after),
             )),
@@ -131,6 +127,17 @@ impl<'a> Held<'a> {
             State::RenewalDue
         }
     }
+}
+
+/// Said past the renewal point of a certificate that ends with the CA.
+pub(super) fn ends_with_authority(leaf: &CertView) -> Reason {
+    Reason::new(
+        "certificate-ends-with-authority",
+        format!(
+            "valid until {}, when the cluster CA ends: no renewal can last longer; give the cluster a new CA",
+            leaf.not_after
+        ),
+    )
 }
 
 pub(super) fn valid(leaf: &CertView) -> Reason {

@@ -63,6 +63,7 @@ prop_compose! {
             }),
             wish: wish.map(|left| left.map_or(Wish::Fresh, |left| Wish::AtLeast(Duration::from_secs(left)))),
             recovery: tested.map(|age| Tested { at: Time::from_unix(now - age), answered: age % 2 == 0 }),
+            recovery_trouble: None,
         };
         (now, seen)
     }

@@ -57,6 +57,7 @@ fn fresh() -> Seen {
         last: None,
         wish: None,
         recovery: None,
+        recovery_trouble: None,
     }
 }
 
@@ -155,23 +156,6 @@ fn every_state_and_step() {
         let got = decide(Time::from_unix(T0 + after).0, &seen, &POLICY);
         let told = (got.state.as_str(), got.reason.kind.as_str(), word(&got.step));
         assert_eq!(told, (*state, *kind, *step), "{name}: {got:?}");
-    }
-}
-
-#[test]
-fn observing_never_acts() {
-    let policy = Policy { owner: Owner::Kubelet, ..POLICY };
-    for (name, after, current, state) in [
-        ("none", 0, Current::Nothing, State::Absent),
-        ("valid", HOUR, usable(Anchor::Bootstrap), State::Valid),
-        ("due", 49 * HOUR, usable(Anchor::Bootstrap), State::RenewalDue),
-        ("overdue", 60 * HOUR, usable(Anchor::Bootstrap), State::RenewalOverdue),
-        ("expired", 80 * HOUR, usable(Anchor::Bootstrap), State::ExpiredRecovering),
-        ("corrupt", 0, Current::Unusable(Reason::new("certificate-corrupt", "")), State::Absent),
-    ] {
-        let seen = Seen { current, ..fresh() };
-        let got = decide(Time::from_unix(T0 + after).0, &seen, &policy);
-        assert_eq!((got.state, word(&got.step)), (state, "idle"), "{name}");
     }
 }
 

@@ -192,7 +192,7 @@ mod tests {
                 "certificate-valid",
             ),
             ("only looking, enough", 1, 1, of_the_kubelet, |_| {}, "certificate-lasts", "certificate-valid"),
-            ("only looking, not enough", 60, 24, of_the_kubelet, |_| {}, "not-the-owner", "renewal-overdue"),
+            ("only looking, not enough", 67, 24, of_the_kubelet, |_| {}, "not-the-owner", "renewal-overdue"),
             (
                 "only looking, none",
                 0,

@@ -49,6 +49,7 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
         last: None,
         wish: None,
         recovery: None,
+        recovery_trouble: None,
     };
     let policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
     let mut now = Time::from_unix(T0).0;

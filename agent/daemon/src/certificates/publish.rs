@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
-use eyewall_core::rotation::{Current, Decision, Identity, Outcome, Policy, schedule};
+use eyewall_core::rotation::{Current, Decision, Identity, Outcome, Policy};
 use eyewall_core::status::{
     CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason, RequestView,
 };
@@ -29,7 +29,8 @@ pub struct Publisher {
     told: Option<(State, String)>,
     since: Option<(State, Time)>,
     requested: Option<String>,
-    adopted: bool,
+    /// The serial of the certificate in force that was told of last.
+    adopted: Option<String>,
     /// What was told of the bootstrap credential.
     recovery: Option<Health>,
     /// The CA whose coming end was told.
@@ -46,7 +47,7 @@ impl Publisher {
             told: None,
             since: None,
             requested: None,
-            adopted: false,
+            adopted: None,
             recovery: None,
             ending: None,
             installed_total: 0,
@@ -192,7 +193,7 @@ impl Publisher {
                 &[("state_before", State::ExpiredRecovering.as_str()), ("serial", &leaf.serial)],
             );
         }
-        self.adopted = true;
+        self.adopted = Some(leaf.serial.clone());
     }
 
     fn send(&self, status: CertificatesStatus) {
@@ -205,23 +206,31 @@ impl Publisher {
         });
     }
 
-    /// A certificate that was there before us is told once.
+    /// A certificate that was there before us is told, and where the kubelet renews itself each new one of its own.
     fn adoption(&mut self, status: &CertificatesStatus) {
-        if self.adopted {
-            return;
-        }
         let Some(current) = &status.current else {
             return;
         };
-        self.adopted = true;
         let (not_after, renew_at) = (current.not_after.to_string(), current.renew_at.to_string());
+        let (event, words) = match &self.adopted {
+            None => (&event::CERTIFICATE_ADOPTED, "that was there already is in force"),
+            Some(told) if *told != current.serial && status.owner == "kubelet" => {
+                (&event::CERTIFICATE_RENEWED_BY_KUBELET, "was installed by the kubelet itself")
+            }
+            Some(_) => return,
+        };
+        self.adopted = Some(current.serial.clone());
+        let not_before = current.not_before.to_string();
         self.events.emit(
-            &event::CERTIFICATE_ADOPTED,
-            format!(
-                "The certificate with serial {} that was there already is in force; it ends at {not_after}",
-                current.serial
-            ),
-            &[("serial", &current.serial), ("file", &current.file), ("not_after", &not_after), ("renew_at", &renew_at)],
+            event,
+            format!("The certificate with serial {} {words}; it ends at {not_after}", current.serial),
+            &[
+                ("serial", current.serial.as_str()),
+                ("file", &current.file),
+                ("not_before", &not_before),
+                ("not_after", &not_after),
+                ("renew_at", &renew_at),
+            ],
         );
     }
 
@@ -285,7 +294,7 @@ impl Publisher {
                 serial: leaf.serial.clone(),
                 not_before: leaf.not_before,
                 not_after: leaf.not_after,
-                renew_at: schedule(leaf, *installed_at, policy.renew_at).renew_at,
+                renew_at: policy.schedule(leaf, *installed_at).renew_at,
                 sha256: leaf.sha256.clone(),
                 file: world.file.as_ref().map_or_else(String::new, |file| file.display().to_string()),
             }),
