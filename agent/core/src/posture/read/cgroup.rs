@@ -110,17 +110,25 @@ mod tests {
             ("/system.slice/system-sshd.slice/sshd@0.service".to_owned(), Owner::Unit("sshd@0.service".to_owned())),
             ("/system.slice/containerd.service/deep/er".to_owned(), Owner::Unit("containerd.service".to_owned())),
             ("/user.slice/user-500.slice/session-1.scope".to_owned(), Owner::Unit("session-1.scope".to_owned())),
-            ("/user.slice/user-500.slice/user@500.service/app.slice/x.service".to_owned(), Owner::Unit("user@500.service".to_owned())),
+            (
+                "/user.slice/user-500.slice/user@500.service/app.slice/x.service".to_owned(),
+                Owner::Unit("user@500.service".to_owned()),
+            ),
             ("/init.scope".to_owned(), Owner::Init),
             ("/".to_owned(), Owner::Other("/".to_owned())),
             ("".to_owned(), Owner::Other(String::new())),
             (
-                format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/cri-containerd-{id}.scope"),
+                format!(
+                    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/cri-containerd-{id}.scope"
+                ),
                 pod(Some(&id)),
             ),
             (format!("/kubepods.slice/kubepods-pod{slice}.slice"), pod(None)),
             (format!("/kubepods/besteffort/pod{uid}/{id}"), pod(Some(&id))),
-            ("/kubepods.slice/kubepods-burstable.slice".to_owned(), Owner::Other("/kubepods.slice/kubepods-burstable.slice".to_owned())),
+            (
+                "/kubepods.slice/kubepods-burstable.slice".to_owned(),
+                Owner::Other("/kubepods.slice/kubepods-burstable.slice".to_owned()),
+            ),
             (
                 format!("/machine.slice/libpod-{id}.scope/container"),
                 Owner::Container { runtime: "podman", id: id.clone() },

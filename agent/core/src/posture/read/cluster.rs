@@ -300,7 +300,9 @@ mod tests {
                 {"metadata":{"name":"d","namespace":"b"},"spec":{"hostPID":true,"containers":[{"name":"c"}]},"status":{"phase":"Succeeded"}}]}"#,
         )
         .expect("pods");
-        assert!(list[0].mirror && list[0].host_network && list[0].privileged && !list[0].host_pid && !list[0].is_over());
+        assert!(
+            list[0].mirror && list[0].host_network && list[0].privileged && !list[0].host_pid && !list[0].is_over()
+        );
         assert_eq!(list[0].host_ports, [80]);
         assert!(list[1].is_over() && list[1].host_pid && !list[1].mirror);
         for (name, text, want) in [

@@ -44,7 +44,8 @@ struct StoredImage {
 /// # Errors
 /// [`ReadFault`]; no container of that name, or an image that is not in the store, are [`ReadFault::Missing`].
 pub fn from_podman(containers: &str, images: &str, name: &str) -> Result<RunningImage, ReadFault> {
-    let containers: Vec<StoredContainer> = json(containers, LARGEST).map_err(|fault| fault.within("containers.json"))?;
+    let containers: Vec<StoredContainer> =
+        json(containers, LARGEST).map_err(|fault| fault.within("containers.json"))?;
     let images: Vec<StoredImage> = json(images, LARGEST).map_err(|fault| fault.within("images.json"))?;
     let named = |container: &StoredContainer| container.names.iter().any(|given| given == name);
     let container = containers.into_iter().find(named).ok_or(ReadFault::Missing("a container of that name"))?;
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn docker_is_read() {
-        let container = r#"{"Id":"c0ffee","Image":"sha256:ab12","Config":{"Image":"quay.io/poseidon/kubelet:v1.36.2"}}"#;
+        let container =
+            r#"{"Id":"c0ffee","Image":"sha256:ab12","Config":{"Image":"quay.io/poseidon/kubelet:v1.36.2"}}"#;
         let image = r#"{"Id":"sha256:ab12","RepoTags":["quay.io/poseidon/kubelet:v1.36.2"],"RepoDigests":["quay.io/poseidon/kubelet@sha256:aa"]}"#;
         let read = from_docker(container, image).expect("the kubelet");
         assert_eq!((read.id.as_str(), &read.digests[..]), ("ab12", &["sha256:aa".to_owned()][..]));

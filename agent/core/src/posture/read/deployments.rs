@@ -1,6 +1,6 @@
 //! `rpm-ostree status --json`: what is booted, what is staged, and where it came from.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ReadFault;
 use super::fault::json;
@@ -10,14 +10,14 @@ use crate::time::Time;
 pub const LARGEST: usize = 4 * 1024 * 1024;
 
 /// The deployments, the one that boots next first.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deployments {
     /// All of them.
     pub deployments: Vec<Deployment>,
 }
 
 /// One deployment.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deployment {
     /// This is what runs.
@@ -60,7 +60,7 @@ pub struct Deployment {
     base_commit_meta: CommitMeta,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct CommitMeta {
     #[serde(rename = "fedora-coreos.stream")]
     stream: Option<String>,
@@ -194,9 +194,18 @@ mod tests {
     #[test]
     fn origins_say_who_vouches() {
         for (fields, want) in [
-            (r#""container-image-reference":"ostree-image-signed:docker://quay.io/fedora/fedora-coreos:stable","#, Signature::Checked),
-            (r#""container-image-reference":"ostree-remote-image:fedora:registry:quay.io/fedora/fedora-coreos@sha256:c4","#, Signature::Checked),
-            (r#""container-image-reference":"ostree-remote-registry:fedora:quay.io/fedora/fedora-coreos:stable","#, Signature::Checked),
+            (
+                r#""container-image-reference":"ostree-image-signed:docker://quay.io/fedora/fedora-coreos:stable","#,
+                Signature::Checked,
+            ),
+            (
+                r#""container-image-reference":"ostree-remote-image:fedora:registry:quay.io/fedora/fedora-coreos@sha256:c4","#,
+                Signature::Checked,
+            ),
+            (
+                r#""container-image-reference":"ostree-remote-registry:fedora:quay.io/fedora/fedora-coreos:stable","#,
+                Signature::Checked,
+            ),
             (r#""container-image-reference":"ostree-unverified-registry:quay.io/me/os:latest","#, Signature::Unchecked),
             (r#""container-image-reference":"ostree-unverified-image:oci:/var/x","#, Signature::Unchecked),
             (r#""container-image-reference":"docker://quay.io/me/os","#, Signature::Unclear),

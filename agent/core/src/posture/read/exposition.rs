@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::bounded;
 use super::ReadFault;
+use super::fault::bounded;
 
 /// Zincati's page is 8 KiB.
 pub const LARGEST: usize = 1024 * 1024;
@@ -154,7 +154,8 @@ mod tests {
 
     use super::*;
 
-    const ZINCATI: &str = "# HELP zincati_update_agent_last_refresh_timestamp UTC timestamp of update-agent last refresh tick.
+    const ZINCATI: &str =
+        "# HELP zincati_update_agent_last_refresh_timestamp UTC timestamp of update-agent last refresh tick.
 # TYPE zincati_update_agent_last_refresh_timestamp gauge
 zincati_update_agent_last_refresh_timestamp 1782000000
 # TYPE zincati_update_agent_updates_enabled gauge

@@ -120,7 +120,12 @@ mod tests {
         let secret = "token: abcdef.0123456789abcdef";
         for (name, fault, kind, sentence) in [
             ("empty", bounded(" \n", 10).unwrap_err(), "empty", "it is empty"),
-            ("large", bounded("xxx", 2).unwrap_err(), "too-large", "it is larger than 2 bytes, which none of its kind is"),
+            (
+                "large",
+                bounded("xxx", 2).unwrap_err(),
+                "too-large",
+                "it is larger than 2 bytes, which none of its kind is",
+            ),
             ("nul", bounded("a\0", 9).unwrap_err(), "not-text", "it is not text"),
             ("json", json::<u8>(secret, 99).unwrap_err(), "malformed", "it is no JSON of the known shape (line 1)"),
             ("cut", json::<Vec<u8>>("[1,", 9).unwrap_err(), "cut-short", "it is cut short"),

@@ -1,7 +1,7 @@
 //! The kernel's command line, `/proc/cmdline`, and the options line of a boot loader entry.
 
-use super::fault::bounded;
 use super::ReadFault;
+use super::fault::bounded;
 
 /// x86 takes 2 KiB, the generic limit is 2 KiB to 4 KiB; ten times that is none.
 pub const LARGEST: usize = 64 * 1024;
@@ -19,7 +19,7 @@ impl KernelLine {
         let text = bounded(text, LARGEST)?;
         let mut arguments = Vec::new();
         let (mut word, mut quoted) = (String::new(), false);
-        for character in text.chars().chain([' ']) {
+        for character in text.chars() {
             match character {
                 '"' => quoted = !quoted,
                 c if c.is_ascii_whitespace() && !quoted => {
@@ -31,7 +31,8 @@ impl KernelLine {
             }
         }
         if !word.is_empty() {
-            arguments.push(word); // a quote that never ends takes the rest, as in the kernel
+            // A quote that never ends takes the rest, as in the kernel.
+            arguments.push(word);
         }
         let split = |word: String| match word.split_once('=') {
             Some((key, value)) => (key.to_owned(), Some(value.to_owned())),

@@ -82,7 +82,9 @@ mod tests {
 
     #[test]
     fn keys_are_flat() {
-        let text = format!("{HEAD}authentication:\n  anonymous:\n    enabled: false\nclusterDNS:\n- 10.3.0.10\nhealthzPort: 0\nshutdownGracePeriod: 45s\nlogging: null\nevictionHard: {{}}\n");
+        let text = format!(
+            "{HEAD}authentication:\n  anonymous:\n    enabled: false\nclusterDNS:\n- 10.3.0.10\nhealthzPort: 0\nshutdownGracePeriod: 45s\nlogging: null\nevictionHard: {{}}\n"
+        );
         let parsed = KubeletConfiguration::parse(&text).expect("a configuration");
         for (key, want) in [
             ("authentication.anonymous.enabled", Some(json!(false))),

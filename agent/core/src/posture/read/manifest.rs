@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
+use super::ReadFault;
 use super::argv::Argv;
 use super::fault::yaml;
-use super::ReadFault;
 
 /// Typhoon's are under 4 KiB.
 pub const LARGEST: usize = 256 * 1024;

@@ -34,15 +34,19 @@ pub enum Platform {
 impl Platform {
     /// By `ignition.platform.id=`, or `flatcar.oem.id=` of an older Flatcar. `None`: the line has neither.
     pub fn of(line: &KernelLine) -> Option<Self> {
-        let word = line.value("ignition.platform.id").or_else(|| line.value("flatcar.oem.id"))?;
-        Some(match word {
+        line.value("ignition.platform.id").or_else(|| line.value("flatcar.oem.id")).map(Self::named)
+    }
+
+    /// By the word of either argument.
+    pub fn named(word: &str) -> Self {
+        match word {
             "aws" | "ec2" => Self::Aws,
             "azure" => Self::Azure,
             "gcp" | "gce" => Self::Gcp,
             "digitalocean" => Self::Digitalocean,
             "metal" | "pxe" => Self::Metal,
             other => Self::Other(other.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect()),
-        })
+        }
     }
 
     /// As people write it.
@@ -240,7 +244,8 @@ fn user_data(platform: &Platform, status: u16, body: &[u8]) -> Finding {
         return Finding::Unclear(status);
     }
     let looked = if *platform == Platform::Azure {
-        let compact = zeroize::Zeroizing::new(body.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>());
+        let compact =
+            zeroize::Zeroizing::new(body.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>());
         match STANDARD.decode(compact.as_slice()).map(zeroize::Zeroizing::new) {
             Ok(decoded) => user_data::look(&decoded),
             Err(_) => return Finding::Unreadable("not-base64".to_owned()),
@@ -278,8 +283,9 @@ struct AzureError {
 
 /// Azure's answer where no identity is assigned. Several identities without a chosen one are 400 too, and mean the contrary.
 fn says_no_identity(text: &str) -> bool {
-    serde_json::from_str::<AzureError>(text)
-        .is_ok_and(|said| said.error == "invalid_request" && said.error_description.trim().eq_ignore_ascii_case("identity not found"))
+    serde_json::from_str::<AzureError>(text).is_ok_and(|said| {
+        said.error == "invalid_request" && said.error_description.trim().eq_ignore_ascii_case("identity not found")
+    })
 }
 
 /// The session token goes into a header of the next request.
@@ -319,7 +325,12 @@ mod tests {
             let questions: Vec<Question> = platform.requests().iter().map(|request| request.question).collect();
             assert!(questions.contains(&Question::UserData), "{platform:?}");
             for request in platform.requests() {
-                assert_eq!(request.method == "PUT", request.question == Question::Session, "{platform:?} {}", request.path);
+                assert_eq!(
+                    request.method == "PUT",
+                    request.question == Question::Session,
+                    "{platform:?} {}",
+                    request.path
+                );
                 // Without it Azure and Google answer nothing, and a request that was redirected to them is not answered.
                 let marked = request.headers.iter().any(|(name, _)| name.starts_with("metadata"));
                 let wanted = matches!(platform, Platform::Azure | Platform::Gcp);

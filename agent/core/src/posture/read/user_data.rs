@@ -234,7 +234,8 @@ impl Search {
         if source.is_empty() {
             return None;
         }
-        let Some(data) = source.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).and_then(|_| source.get(5..))
+        let Some(data) =
+            source.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).and_then(|_| source.get(5..))
         else {
             if matters {
                 self.found.elsewhere.push(place.to_owned());

@@ -2,12 +2,11 @@
 
 use serde::Deserialize;
 
-use super::fault::bounded;
 use super::ReadFault;
+use super::fault::bounded;
 
 /// The directories, weakest first: of two files of one name the later directory's is used (zincati `src/config/mod.rs`).
-pub const DIRECTORIES: [&str; 3] =
-    ["/usr/lib/zincati/config.d", "/run/zincati/config.d", "/etc/zincati/config.d"];
+pub const DIRECTORIES: [&str; 3] = ["/usr/lib/zincati/config.d", "/run/zincati/config.d", "/etc/zincati/config.d"];
 
 /// Shipped fragments are under 1 KiB.
 const LARGEST: usize = 64 * 1024;
@@ -131,7 +130,12 @@ mod tests {
     fn fragments_are_merged_as_zincati_does() {
         for (name, files, enabled, from) in [
             ("none", &[][..], None, ""),
-            ("one", &[("/etc/zincati/config.d/90-off.toml", OFF)][..], Some(false), "/etc/zincati/config.d/90-off.toml"),
+            (
+                "one",
+                &[("/etc/zincati/config.d/90-off.toml", OFF)][..],
+                Some(false),
+                "/etc/zincati/config.d/90-off.toml",
+            ),
             (
                 "the later name wins, whatever its directory",
                 &[("/etc/zincati/config.d/10-on.toml", ON), ("/usr/lib/zincati/config.d/90-off.toml", OFF)],
@@ -156,7 +160,11 @@ mod tests {
             ),
             (
                 "not a fragment",
-                &[("/etc/zincati/config.d/90-off.toml.bak", OFF), ("/etc/zincati/config.d/.a.toml", OFF), ("/etc/a.toml", OFF)],
+                &[
+                    ("/etc/zincati/config.d/90-off.toml.bak", OFF),
+                    ("/etc/zincati/config.d/.a.toml", OFF),
+                    ("/etc/a.toml", OFF),
+                ],
                 None,
                 "",
             ),
@@ -164,7 +172,10 @@ mod tests {
                 "what a file does not say stays",
                 &[
                     ("/etc/zincati/config.d/50-off.toml", OFF),
-                    ("/etc/zincati/config.d/51-x.toml", "[updates]\nstrategy = \"immediate\"\n[identity]\ngroup = \"a\"\n"),
+                    (
+                        "/etc/zincati/config.d/51-x.toml",
+                        "[updates]\nstrategy = \"immediate\"\n[identity]\ngroup = \"a\"\n",
+                    ),
                 ],
                 Some(false),
                 "/etc/zincati/config.d/50-off.toml",
@@ -181,8 +192,16 @@ mod tests {
     #[test]
     fn a_broken_fragment_is_named() {
         for (name, text, want) in [
-            ("syntax", "[updates]\nenabled = \n", "/etc/zincati/config.d/9.toml: it is no TOML of the known shape (line 2)"),
-            ("type", "[updates]\nenabled = \"no\"\n", "/etc/zincati/config.d/9.toml: it is no TOML of the known shape (line 2)"),
+            (
+                "syntax",
+                "[updates]\nenabled = \n",
+                "/etc/zincati/config.d/9.toml: it is no TOML of the known shape (line 2)",
+            ),
+            (
+                "type",
+                "[updates]\nenabled = \"no\"\n",
+                "/etc/zincati/config.d/9.toml: it is no TOML of the known shape (line 2)",
+            ),
             ("NUL", "a\0", "/etc/zincati/config.d/9.toml: it is not text"),
         ] {
             let fault = merge([("/etc/zincati/config.d/9.toml", text)]).unwrap_err();

@@ -27,17 +27,17 @@ fn base64(bytes: &[u8]) -> String {
     format!("data:text/plain;charset=utf-8;base64,{}", STANDARD.encode(bytes))
 }
 
-fn config(files: Value) -> Vec<u8> {
+fn config(files: &Value) -> Vec<u8> {
     json!({"ignition": {"version": "3.4.0"}, "storage": {"files": files}}).to_string().into_bytes()
 }
 
-fn kubeconfig(contents: Value) -> Vec<u8> {
-    config(json!([{"path": "/etc/kubernetes/kubeconfig", "mode": 420, "contents": contents}]))
+fn kubeconfig(contents: &Value) -> Vec<u8> {
+    config(&json!([{"path": "/etc/kubernetes/kubeconfig", "mode": 420, "contents": contents}]))
 }
 
 #[test]
 fn a_credential_is_found_however_it_is_wrapped() {
-    let inner = kubeconfig(json!({"source": percent(KUBECONFIG_TEXT)}));
+    let inner = kubeconfig(&json!({"source": percent(KUBECONFIG_TEXT)}));
     let nested = json!({"ignition": {"version": "3.4.0", "config": {"merge": [{"source": base64(&inner)}]}}});
     let replaced = json!({"ignition": {"version": "3.4.0", "config": {"replace": {"source": base64(&gzip(&inner)), "compression": "gzip"}}}});
     let unit = json!({"ignition": {"version": "3.4.0"}, "systemd": {"units": [
@@ -45,30 +45,32 @@ fn a_credential_is_found_however_it_is_wrapped() {
     let dropin = json!({"ignition": {"version": "3.4.0"}, "systemd": {"units": [
         {"name": "a.service", "dropins": [{"name": "b.conf", "contents": format!("[Service]\nEnvironment=TOKEN={TOKEN}\n")}]}]}});
     for (name, bytes, kubeconfig, place) in [
-        ("percent", kubeconfig(json!({"source": percent(KUBECONFIG_TEXT)})), true, KUBECONFIG),
-        ("base64", kubeconfig(json!({"source": base64(KUBECONFIG_TEXT.as_bytes())})), true, KUBECONFIG),
+        ("percent", kubeconfig(&json!({"source": percent(KUBECONFIG_TEXT)})), true, KUBECONFIG),
+        ("base64", kubeconfig(&json!({"source": base64(KUBECONFIG_TEXT.as_bytes())})), true, KUBECONFIG),
         (
             "gzip in base64, as Butane writes it",
-            kubeconfig(json!({"source": base64(&gzip(KUBECONFIG_TEXT.as_bytes())), "compression": "gzip"})),
+            kubeconfig(&json!({"source": base64(&gzip(KUBECONFIG_TEXT.as_bytes())), "compression": "gzip"})),
             true,
             KUBECONFIG,
         ),
-        ("gzip of it all", gzip(&kubeconfig(json!({"source": percent(KUBECONFIG_TEXT)}))), true, KUBECONFIG),
+        ("gzip of it all", gzip(&kubeconfig(&json!({"source": percent(KUBECONFIG_TEXT)}))), true, KUBECONFIG),
         (
             "another file",
-            config(json!([{"path": "/opt/secret", "contents": {"source": percent(TOKEN)}}])),
+            config(&json!([{"path": "/opt/secret", "contents": {"source": percent(TOKEN)}}])),
             false,
             "/opt/secret",
         ),
         (
             "appended",
-            config(json!([{"path": "/opt/secret", "append": [{"source": percent(TOKEN)}]}])),
+            config(&json!([{"path": "/opt/secret", "append": [{"source": percent(TOKEN)}]}])),
             false,
             "/opt/secret",
         ),
         (
             "version 2, where append is a flag",
-            config(json!([{"path": "/opt/secret", "append": true, "contents": {"source": percent(TOKEN), "verification": {}}}])),
+            config(
+                &json!([{"path": "/opt/secret", "append": true, "contents": {"source": percent(TOKEN), "verification": {}}}]),
+            ),
             false,
             "/opt/secret",
         ),
@@ -79,7 +81,8 @@ fn a_credential_is_found_however_it_is_wrapped() {
         ("a script", format!("#!/bin/sh\nkubeadm join --token {TOKEN}\n").into_bytes(), false, "the user data"),
         (
             "cloud-config",
-            format!("#cloud-config\nwrite_files:\n- path: /etc/kubernetes/kubeconfig\n  content: {TOKEN}\n").into_bytes(),
+            format!("#cloud-config\nwrite_files:\n- path: /etc/kubernetes/kubeconfig\n  content: {TOKEN}\n")
+                .into_bytes(),
             true,
             "the user data",
         ),
@@ -103,17 +106,32 @@ fn the_absence_of_a_credential_is_seen_too() {
         ("nothing", empty.to_vec(), Form::None, true),
         ("blanks", b" \n".to_vec(), Form::None, true),
         ("gzip of nothing", gzip(b""), Form::None, true),
-        ("a config", config(json!([{"path": "/etc/hostname", "contents": {"source": "data:,node-a"}}])), Form::Ignition, true),
-        ("no contents", config(json!([{"path": "/etc/hostname"}])), Form::Ignition, true),
-        ("an empty source", config(json!([{"path": "/etc/hostname", "contents": {"source": ""}}])), Form::Ignition, true),
         (
-            "a binary from elsewhere is no credential",
-            config(json!([{"path": "/opt/bin/eyewall", "contents": {"source": "https://example.com/eyewall"}}])),
+            "a config",
+            config(&json!([{"path": "/etc/hostname", "contents": {"source": "data:,node-a"}}])),
             Form::Ignition,
             true,
         ),
-        ("an empty kubeconfig", kubeconfig(json!({"source": "data:,"})), Form::Ignition, true),
-        ("the kubeconfig from elsewhere", kubeconfig(json!({"source": "s3://bucket/kubeconfig"})), Form::Ignition, false),
+        ("no contents", config(&json!([{"path": "/etc/hostname"}])), Form::Ignition, true),
+        (
+            "an empty source",
+            config(&json!([{"path": "/etc/hostname", "contents": {"source": ""}}])),
+            Form::Ignition,
+            true,
+        ),
+        (
+            "a binary from elsewhere is no credential",
+            config(&json!([{"path": "/opt/bin/eyewall", "contents": {"source": "https://example.com/eyewall"}}])),
+            Form::Ignition,
+            true,
+        ),
+        ("an empty kubeconfig", kubeconfig(&json!({"source": "data:,"})), Form::Ignition, true),
+        (
+            "the kubeconfig from elsewhere",
+            kubeconfig(&json!({"source": "s3://bucket/kubeconfig"})),
+            Form::Ignition,
+            false,
+        ),
         (
             "a config from elsewhere",
             br#"{"ignition":{"version":"3.4.0","config":{"merge":[{"source":"https://example.com/a.ign"}]}}}"#.to_vec(),
@@ -126,15 +144,30 @@ fn the_absence_of_a_credential_is_seen_too() {
             Form::Ignition,
             false,
         ),
-        ("base64 that is none", config(json!([{"path": "/a", "contents": {"source": "data:;base64,%%%"}}])), Form::Ignition, false),
         (
-            "an unknown compression",
-            config(json!([{"path": "/a", "contents": {"source": "data:,x", "compression": "zstd"}}])),
+            "base64 that is none",
+            config(&json!([{"path": "/a", "contents": {"source": "data:;base64,%%%"}}])),
             Form::Ignition,
             false,
         ),
-        ("gzip that is none", config(json!([{"path": "/a", "contents": {"source": "data:,x", "compression": "gzip"}}])), Form::Ignition, false),
-        ("a config that is cut short", br#"{"ignition":{"version":"3.4.0"},"storage":{"files":["#.to_vec(), Form::Text, false),
+        (
+            "an unknown compression",
+            config(&json!([{"path": "/a", "contents": {"source": "data:,x", "compression": "zstd"}}])),
+            Form::Ignition,
+            false,
+        ),
+        (
+            "gzip that is none",
+            config(&json!([{"path": "/a", "contents": {"source": "data:,x", "compression": "gzip"}}])),
+            Form::Ignition,
+            false,
+        ),
+        (
+            "a config that is cut short",
+            br#"{"ignition":{"version":"3.4.0"},"storage":{"files":["#.to_vec(),
+            Form::Text,
+            false,
+        ),
         ("an ssh key", b"#cloud-config\nssh_authorized_keys: []\n".to_vec(), Form::Text, true),
     ] {
         let found = look(&bytes).expect(name);
@@ -146,7 +179,7 @@ fn the_absence_of_a_credential_is_seen_too() {
 #[test]
 fn private_keys_are_credentials() {
     let pem = "-----BEGIN RSA PRIVATE KEY-----\nxyz\n-----END RSA PRIVATE KEY-----\n";
-    let found = look(&config(json!([{"path": "/a.key", "contents": {"source": percent(pem)}}]))).expect("a config");
+    let found = look(&config(&json!([{"path": "/a.key", "contents": {"source": percent(pem)}}]))).expect("a config");
     assert_eq!(found.keys_in, ["/a.key"]);
     assert!(!format!("{found:?}").contains("xyz"));
 }
@@ -159,10 +192,9 @@ fn bombs_do_not_unfold() {
 
     // Many small ones count together.
     let part = base64(&gzip(&vec![b' '; UNFOLDED / 4]));
-    let files: Vec<Value> = (0..6)
-        .map(|n| json!({"path": format!("/{n}"), "contents": {"source": part, "compression": "gzip"}}))
-        .collect();
-    let found = look(&config(Value::Array(files))).expect("a config");
+    let files: Vec<Value> =
+        (0..6).map(|n| json!({"path": format!("/{n}"), "contents": {"source": part, "compression": "gzip"}})).collect();
+    let found = look(&config(&Value::Array(files))).expect("a config");
     assert_eq!(found.undecodable, ["/4", "/5"]);
 
     // A config that holds itself again and again ends at a depth.
@@ -209,7 +241,7 @@ proptest! {
 
     #[test]
     fn any_source_is_decoded_or_told(source in "(?s)(data:)?.{0,60}", compression in proptest::option::of("gzip|zstd|")) {
-        let found = look(&kubeconfig(json!({"source": source, "compression": compression}))).expect("a config");
+        let found = look(&kubeconfig(&json!({"source": source, "compression": compression}))).expect("a config");
         prop_assert_eq!(found.form, Form::Ignition);
         if source.starts_with("http") {
             prop_assert!(!found.is_whole());
