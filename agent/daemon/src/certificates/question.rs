@@ -24,19 +24,25 @@ impl Task {
         }
         let Ok(joined) = &world.bootstrap else { return };
         // Any answer has a date, a refusal too; and the connection is used again for the request.
-        let date = match self.connection(joined, Identity::Bootstrap, None).await {
-            Ok(client) => client.call(hyper::Method::GET, "/version", None).await.map(|answer| answer.date),
+        let answer = match self.connection(joined, Identity::Bootstrap, None).await {
+            Ok(client) => client.call(hyper::Method::GET, "/version", None).await,
             Err(error) => Err(error),
         };
         let now = (self.deps.clock)();
-        match date {
-            Ok(date) => self.memory.clock = Some(rotation::clock::judge(now, synchronised, date)),
+        let outcome = match answer {
+            // Asked to leave the server alone, the request would be the next to disturb it.
+            Ok(answer) if answer.retry_after.is_some() => csr::outcome(&answer),
+            Ok(answer) => {
+                self.memory.clock = Some(rotation::clock::judge(now, synchronised, answer.date));
+                return;
+            }
             Err(error) => {
                 self.memory.client = None;
-                let draw = (self.deps.draw)();
-                self.memory.ended(now, obtain::outcome(error), Identity::Bootstrap, draw);
+                obtain::outcome(error)
             }
-        }
+        };
+        let draw = (self.deps.draw)();
+        self.memory.ended(now, outcome, Identity::Bootstrap, draw);
     }
 
     /// Asks the API server whom it takes the bearer of the bootstrap credential for. Nothing is changed by it.
