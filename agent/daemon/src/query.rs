@@ -134,6 +134,16 @@ impl Client {
         self.read(&document)
     }
 
+    /// POST without a body, to a path whose answer may take `wait` and then some.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn post_within<T: DeserializeOwned>(&self, target: &str, wait: Duration) -> Result<T, QueryError> {
+        let asked = timeout(wait + PATIENCE, self.ask(Method::POST, target));
+        let document = asked.await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))?;
+        self.read(&document)
+    }
+
     /// GET a stream of lines. Only its beginning has a deadline.
     ///
     /// # Errors
@@ -165,14 +175,14 @@ impl Client {
         timeout(PATIENCE, question).await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))
     }
 
-    async fn ask(&self, method: Method, target: &'static str) -> Result<Bytes, QueryError> {
+    async fn ask(&self, method: Method, target: &str) -> Result<Bytes, QueryError> {
         let response = self.send(method, target).await?;
         let status = response.status();
         let document = self.collect(response).await?;
         if status.is_success() { Ok(document) } else { Err(self.refused(status, &document)) }
     }
 
-    async fn send(&self, method: Method, target: &'static str) -> Result<Response<Incoming>, QueryError> {
+    async fn send(&self, method: Method, target: &str) -> Result<Response<Incoming>, QueryError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;

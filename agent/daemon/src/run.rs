@@ -11,10 +11,11 @@ use eyewall_core::kubelet::wedge::Policy;
 use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
+use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
 use crate::{capabilities, certificates, clock, host, journal, kubelet, socket};
@@ -74,7 +75,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
     let (certificates_tx, certificates_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
-    let (renew_tx, renew_rx) = mpsc::channel(1);
+    let (renewals, wishes) = Renewals::new(certificates_rx.clone());
     let page = Page {
         started_at,
         limits,
@@ -89,7 +90,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         config: config_rx.clone(),
         status: certificates_tx,
         events: events.clone(),
-        renew: renew_rx,
+        wishes,
         heartbeat: heartbeats.register("certificates", CERTIFICATE_ROUND),
         clock: clock::now,
         hostname: host::hostname,
@@ -98,7 +99,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let kubelet_heartbeat = heartbeats.register("kubelet", kubelet::task::ROUND);
     let serve = tokio::spawn(socket::serve(
         bound,
-        socket::Deps { status: status_rx.clone(), events: events.clone(), renew: renew_tx, heartbeats },
+        socket::Deps { status: status_rx.clone(), events: events.clone(), renewals, heartbeats },
     ));
     tokio::spawn(config_file::follow(config_file::Deps {
         files,
@@ -231,6 +232,7 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         clock: ClockView { trusted: false, reason },
         installed_total: 0,
         failures_total: 0,
+        serving: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod obtain;
 mod publish;
 mod question;
 mod story;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,9 @@ use eyewall_core::backoff::Backoff;
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubeconfig::{self, Bootstrap};
-use eyewall_core::rotation::{self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step, Tested};
+use eyewall_core::rotation::{
+    self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step, Streaks, Tested, Wish,
+};
 use eyewall_core::status::{CertificatesStatus, Health, Reason, RecoveryView};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
@@ -26,14 +29,17 @@ use crate::api::Client;
 use crate::chain;
 use crate::events::Events;
 use crate::hints::Hints;
-use crate::socket::RenewRequest;
+use crate::renewals::Wished;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
 use observe::World;
 use publish::Publisher;
+use wishes::Wishes;
 
 /// After a write of our own failed while nothing is being asked for.
 const DISK: Backoff = Backoff::seconds(2, 60);
+/// After so many looks at a request that cannot be read (some five minutes) its key counts as lost, and a new one is made.
+const UNREADABLE: u32 = 8;
 /// How long to let a file settle after the first sign of a change.
 const SETTLE: Duration = Duration::from_millis(20);
 /// More steps in a row than any honest line has (quarantine, forget, prepare, clock, ask), and the pause after them: no fault
@@ -50,8 +56,8 @@ pub struct Deps {
     pub status: watch::Sender<Option<CertificatesStatus>>,
     /// Where its story goes.
     pub events: Events,
-    /// Renewals that operators ask for.
-    pub renew: mpsc::Receiver<RenewRequest>,
+    /// What is wanted beyond the schedule.
+    pub wishes: mpsc::Receiver<Wished>,
     /// Its sign of life.
     pub heartbeat: Heartbeat,
     /// The clock.
@@ -66,11 +72,12 @@ pub struct Deps {
 #[derive(Debug, Default)]
 struct Memory {
     last: Option<Attempt>,
+    /// Begins anew whenever the last attempt is void.
+    streaks: Streaks,
     /// What the last attempt depended on: another kubeconfig or name makes it void.
     inputs: Option<(Bootstrap, String)>,
     clock: Option<Clock>,
     client: Option<(Identity, Client)>,
-    renewal_asked: bool,
     /// What the bootstrap credential's last test found; void with another kubeconfig.
     recovery: Option<RecoveryView>,
     /// Own writes that failed in a row.
@@ -79,10 +86,10 @@ struct Memory {
 
 impl Memory {
     fn ended(&mut self, now: SystemTime, outcome: Outcome, identity: Identity, draw: f64) {
-        let streak = match &self.last {
-            Some(last) if last.outcome.kind() == outcome.kind() => last.streak.saturating_add(1),
-            _ => 1,
-        };
+        if self.last.is_none() {
+            self.streaks = Streaks::default();
+        }
+        let streak = self.streaks.count(&outcome);
         self.last = Some(Attempt { at: Time(now), outcome, identity, streak, draw });
     }
 }
@@ -103,7 +110,7 @@ pub async fn run(deps: Deps) {
         tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
     }
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
-    let mut task = Task { deps, memory: Memory::default(), publisher, wake };
+    let mut task = Task { deps, memory: Memory::default(), wishes: Wishes::default(), publisher, wake };
     let mut turns = 0;
     loop {
         task.deps.heartbeat.touch();
@@ -129,6 +136,7 @@ pub async fn run(deps: Deps) {
 struct Task {
     deps: Deps,
     memory: Memory,
+    wishes: Wishes,
     publisher: Publisher,
     /// A hint that a file changed.
     wake: Arc<Notify>,
@@ -144,7 +152,9 @@ impl Task {
         let owned = config.certificates.owner == Owner::Eyewall;
         let fault = if owned { prepare(&store, &world, &self.deps.events).err() } else { None };
         let policy = Policy { owner: config.certificates.owner, renew_at: config.certificates.renew_at };
-        let decision = rotation::decide(now, &self.seen(&world), &policy);
+        let mut seen = self.seen(&world);
+        seen.wish = self.wishes.settle(now, &seen, &policy);
+        let decision = rotation::decide(now, &seen, &policy);
         self.publisher.publish(now, &policy, &world, &self.memory, &decision, fault.as_ref());
         let done = match decision.step {
             Step::Idle { until } => match fault {
@@ -156,7 +166,11 @@ impl Task {
                 tracing::info!("the request on disk is dropped: {why}");
                 store.forget_request().map_err(|fault| fault.reason())
             }
-            Step::Prepare => new_request(&store, &world),
+            Step::Prepare => match &world.request_fault {
+                // A moment's trouble must not cost the key of a request that is open.
+                Some(fault) if self.memory.disk < UNREADABLE => Err(fault.clone()),
+                _ => new_request(&store, &world),
+            },
             Step::CheckClock => {
                 self.check_clock(&world).await;
                 Ok(())
@@ -166,7 +180,7 @@ impl Task {
                 Ok(())
             }
             Step::Ask(identity) => {
-                self.ask(&store, &world, identity).await;
+                self.ask(&store, &world, &seen, &policy, identity).await;
                 Ok(())
             }
         };
@@ -209,12 +223,18 @@ impl Task {
             request: world.request.as_ref().map(|open| open.seen.clone()),
             clock: self.memory.clock.clone(),
             last: self.memory.last.clone(),
-            renewal_asked: self.memory.renewal_asked,
+            wish: None,
             recovery: self
                 .memory
                 .recovery
                 .as_ref()
                 .map(|recovery| Tested { at: recovery.tested_at, answered: recovery.health != Health::Unknown }),
+            recovery_trouble: self
+                .memory
+                .recovery
+                .as_ref()
+                .filter(|recovery| recovery.health != Health::Good)
+                .map(|recovery| recovery.reason.clone()),
         }
     }
 
@@ -241,7 +261,7 @@ impl Task {
         Ok(())
     }
 
-    async fn ask(&mut self, store: &Store, world: &World, identity: Identity) {
+    async fn ask(&mut self, store: &Store, world: &World, seen: &Seen, policy: &Policy, identity: Identity) {
         let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request) else {
             return;
         };
@@ -249,28 +269,40 @@ impl Task {
         let ended = match self.connection(joined, identity, pem).await {
             Err(error) => obtain::outcome(error).into(),
             Ok(_) => {
-                let on = obtain::Attempt { node, joined, open, store };
-                let Self { memory, publisher, wake, deps } = self;
+                let Self { memory, publisher, wake, deps, wishes } = self;
                 let clock = deps.clock;
+                let is_sent = memory.last.as_ref().is_some_and(|last| last.outcome.is_sent());
+                let on = obtain::Attempt { node, joined, open, is_sent, store };
                 // Lent to the attempt and given back: the report of progress needs the rest of the memory.
                 let Some((_, mut client)) = memory.client.take() else { return };
                 let mut told = |progress| publisher.progress(clock(), world, memory, identity, progress);
-                let attempt = timeout(obtain::WITHIN, obtain::attempt(&mut client, &on, clock, &mut told));
-                tokio::select! {
-                    ended = attempt => match ended {
-                        Ok(ended) => {
-                            memory.client = Some((identity, client));
-                            ended
+                let ended = {
+                    let attempt = timeout(obtain::WITHIN, obtain::attempt(&mut client, &on, clock, &mut told));
+                    let mut attempt = std::pin::pin!(attempt);
+                    loop {
+                        tokio::select! {
+                            ended = &mut attempt => break ended,
+                            // What was waited for may not be what is wanted now; the request is found again if it is.
+                            () = wake.notified() => return tokio::time::sleep(SETTLE).await,
+                            Ok(()) = deps.config.changed() => return deps.config.mark_changed(),
+                            // One that the certificate in force serves need not wait for the next.
+                            Some(wished) = deps.wishes.recv() => {
+                                wishes.take(wished);
+                                wishes.settle(clock(), seen, policy);
+                            }
                         }
-                        // The connection is in an unknown state and goes with its client.
-                        Err(_) => {
-                            let within = obtain::WITHIN.as_secs();
-                            Outcome::Unreachable(format!("the attempt came to no end within {within} s")).into()
-                        }
-                    },
-                    // What was waited for may not be what is wanted now; the request is found again if it is.
-                    () = wake.notified() => return tokio::time::sleep(SETTLE).await,
-                    Ok(()) = deps.config.changed() => return deps.config.mark_changed(),
+                    }
+                };
+                match ended {
+                    Ok(ended) => {
+                        memory.client = Some((identity, client));
+                        ended
+                    }
+                    // The connection is in an unknown state and goes with its client.
+                    Err(_) => {
+                        let within = obtain::WITHIN.as_secs();
+                        Outcome::Unreachable(format!("the attempt came to no end within {within} s")).into()
+                    }
                 }
             }
         };
@@ -279,13 +311,9 @@ impl Task {
         self.publisher.ended(world, &ended);
         if let Outcome::Unproved(reason) = &ended.outcome {
             tracing::warn!("{}: {}", reason.kind, reason.message);
-            // Its key leads to no usable certificate: the next attempt has a key of its own.
-            if let Err(fault) = store.forget_request() {
-                tracing::warn!("{fault}");
-            }
         }
         if ended.outcome == Outcome::Installed {
-            self.memory.renewal_asked = false;
+            self.wishes.renewed();
             for done in [store.forget_request(), store.prune().map(|_| ())] {
                 if let Err(fault) = done {
                     tracing::warn!("{fault}");
@@ -293,6 +321,11 @@ impl Task {
             }
         }
         self.memory.ended(now, ended.outcome, identity, draw);
+        if self.memory.last.as_ref().is_some_and(Attempt::spends_the_key)
+            && let Err(fault) = store.forget_request()
+        {
+            tracing::warn!("{fault}");
+        }
     }
 
     /// Waits until `until` by the wall clock, or for a hint.
@@ -307,9 +340,13 @@ impl Task {
                 tokio::time::sleep(SETTLE).await;
             }
             Ok(()) = self.deps.config.changed() => {}
-            Some(_) = self.deps.renew.recv() => {
-                self.memory.renewal_asked = true;
-                self.memory.last = None;
+            Some(wished) = self.deps.wishes.recv() => {
+                if wished.wish == Wish::Fresh {
+                    // Whoever asks for it has seen what stood in the way. A server that asked to be left alone is left alone.
+                    let waits = |last: &Attempt| matches!(last.outcome, Outcome::Throttled(_));
+                    self.memory.last = self.memory.last.take().filter(waits);
+                }
+                self.wishes.take(wished);
             }
         }
     }
@@ -321,6 +358,11 @@ impl Task {
 fn prepare(store: &Store, world: &World, events: &Events) -> Result<(), Reason> {
     let told = |fault: crate::store::StoreFault| fault.reason();
     store.ensure_placeholder().map_err(told)?;
+    // What was cut short may hold a key, and so may what was in force long ago. While nothing usable is in force, none of that goes.
+    store.sweep().map_err(told)?;
+    if matches!(&world.current, Current::Usable { .. }) {
+        store.prune().map_err(told)?;
+    }
     let Ok(joined) = &world.bootstrap else {
         return Ok(());
     };

@@ -16,9 +16,10 @@ pub fn event(state: State, kind: &str) -> Option<&'static Event> {
         (_, "approval-pending" | "signature-pending") => &event::CERTIFICATE_PENDING,
         (State::ClockSuspect, _) => &event::CLOCK_SUSPECT,
         (State::Valid, _) | (State::Requesting, "certificate-absent" | "certificate-not-yet-valid") => return None,
-        (State::RenewalDue, "renewal-due" | "renewal-asked" | "node-name-changed" | "authority-changed") => {
-            &event::CERTIFICATE_RENEWAL_DUE
-        }
+        (
+            State::RenewalDue,
+            "renewal-due" | "renewal-asked" | "less-left-than-asked" | "node-name-changed" | "authority-changed",
+        ) => &event::CERTIFICATE_RENEWAL_DUE,
         (State::RenewalOverdue, "renewal-overdue") => &event::CERTIFICATE_RENEWAL_OVERDUE,
         (State::ExpiredRecovering, "certificate-expired") => &event::CERTIFICATE_EXPIRED,
         (State::Absent, "certificate-absent") => &event::CERTIFICATE_STATE_CHANGED,

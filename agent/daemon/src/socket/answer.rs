@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use eyewall_core::metrics::{self, Format};
@@ -12,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use super::cache::{Cache, document};
 use super::route::{Query, Refusal, route};
 use super::server::Limits;
 use super::stream::{Body, Deadline, LINES, feed};
-use super::{Deps, Peer, RenewRequest};
+use super::{Deps, Peer};
 
 /// The name of the one command in audits.
 const RENEW: &str = "certificates-renew";
@@ -54,7 +54,7 @@ impl Answerer {
         }
     }
 
-    fn answer(
+    async fn answer(
         &self,
         query: Query,
         format: Format,
@@ -93,6 +93,7 @@ impl Answerer {
                 }
             }
             Query::Renew => self.renew(peer),
+            Query::AtLeast { left, wait } => self.at_least(peer, left, wait, deadline).await,
         }
     }
 
@@ -116,15 +117,20 @@ impl Answerer {
     }
 
     /// Commands are for uid 0, whoever may read.
-    fn renew(&self, peer: Peer) -> Result<Response<Body>, Refusal> {
-        if !peer.may_command() {
-            self.audit.refused(peer, RENEW);
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "not-root",
-                "Only root may renew the certificate; members of the group eyewall may read.",
-            ));
+    fn admit(&self, peer: Peer) -> Result<(), Refusal> {
+        if peer.may_command() {
+            return Ok(());
         }
+        self.audit.refused(peer, RENEW);
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "not-root",
+            "Only root may renew the certificate; members of the group eyewall may read.",
+        ))
+    }
+
+    fn renew(&self, peer: Peer) -> Result<Response<Body>, Refusal> {
+        self.admit(peer)?;
         if self.deps.status.borrow().certificates.owner == "kubelet" {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
@@ -132,22 +138,31 @@ impl Answerer {
                 "The kubelet renews this certificate itself: [certificates] owner is \"kubelet\", so eyewall only watches.",
             ));
         }
-        match self.deps.renew.try_send(RenewRequest { peer }) {
-            // Full: the same wish waits already.
-            Ok(()) | Err(TrySendError::Full(_)) => {}
-            Err(TrySendError::Closed(_)) => {
-                return Err(Refusal::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "certificates-not-running",
-                    "The agent is stopping, or its certificate task has ended; see the journal of eyewall.service.",
-                ));
-            }
-        }
+        self.deps
+            .renewals
+            .fresh()
+            .map_err(|ended| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ended.kind(), ended.to_string()))?;
         self.audit.accepted(peer, RENEW);
         let accepted =
             Reason::new("renewal-requested", "A renewal was asked for; `eyewall certificates` shows how it goes.");
         let body = document(&accepted).map_err(|_| Refusal::broken())?;
         Ok(json(StatusCode::ACCEPTED, body))
+    }
+
+    /// A no is an answer too, with status 200: the question was understood, and what it is about was found out.
+    async fn at_least(
+        &self,
+        peer: Peer,
+        left: Duration,
+        wait: Duration,
+        deadline: &Deadline,
+    ) -> Result<Response<Body>, Refusal> {
+        self.admit(peer)?;
+        self.audit.accepted(peer, RENEW);
+        deadline.send_replace(Some(Instant::now() + wait + self.limits.patience));
+        let answer = self.deps.renewals.at_least(left, wait).await;
+        let body = document(&answer).map_err(|_| Refusal::broken())?;
+        Ok(json(StatusCode::OK, body))
     }
 }
 
@@ -167,7 +182,7 @@ pub async fn respond(
     let answer = match route(request.method(), request.uri()) {
         // Nothing takes a body yet. It is read all the same, so that the connection can go on behind it.
         Ok(query) => match drain(request.into_body(), answerer.limits.body).await {
-            Ok(()) => answerer.answer(query, format, peer, deadline),
+            Ok(()) => answerer.answer(query, format, peer, deadline).await,
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => Err(refusal),
@@ -259,6 +274,7 @@ mod tests {
 
     use super::*;
     use crate::events::Events;
+    use crate::renewals::Renewals;
     use crate::socket::example;
     use crate::supervisor::Heartbeats;
 
@@ -272,16 +288,17 @@ mod tests {
         let mut status = example::status();
         change(&mut status);
         let (_keep, status) = watch::channel(Arc::new(status));
-        let (renew, mut wishes) = mpsc::channel(1);
+        let (_publish, certificates) = watch::channel(None);
+        let (renewals, mut wishes) = Renewals::new(certificates);
         let events = Events::new();
         let peer = Peer { uid, gid: uid, pid: 99 };
         for _ in 0..before {
-            renew.try_send(RenewRequest { peer }).expect("a place");
+            renewals.fresh().expect("a place");
         }
         if !open {
             wishes.close();
         }
-        let deps = Deps { status, events: events.clone(), renew, heartbeats: Heartbeats::new(events.clone()) };
+        let deps = Deps { status, events: events.clone(), renewals, heartbeats: Heartbeats::new(events.clone()) };
         let answerer = Answerer::new(deps, Limits::default());
         let (status, kind) = match answerer.renew(peer) {
             Ok(response) => (response.status(), String::new()),
@@ -303,7 +320,7 @@ mod tests {
         let refused = vec!["peer-refused".to_owned()];
         for (name, got, want) in [
             ("root", renewed(0, ours, 0, true), (202, "", accepted.clone(), 1)),
-            ("a wish waits already", renewed(0, ours, 1, true), (202, "", accepted, 1)),
+            ("a wish waits already", renewed(0, ours, 1, true), (202, "", accepted, 2)),
             ("a member of the group", renewed(1000, ours, 0, true), (403, "not-root", refused, 0)),
             ("the kubelet owns it", renewed(0, theirs, 0, true), (409, "not-the-owner", vec![], 0)),
             ("the task is gone", renewed(0, ours, 0, false), (503, "certificates-not-running", vec![], 0)),

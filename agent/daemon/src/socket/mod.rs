@@ -12,7 +12,7 @@ mod server;
 mod stream;
 
 #[cfg(test)]
-mod example;
+pub mod example;
 #[cfg(test)]
 mod tests;
 
@@ -23,9 +23,10 @@ pub use server::serve;
 use std::sync::Arc;
 
 use eyewall_core::status::Status;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::events::Events;
+use crate::renewals::Renewals;
 use crate::supervisor::Heartbeats;
 
 /// What the socket serves from. Values and receivers: it never waits for a task.
@@ -35,15 +36,8 @@ pub struct Deps {
     pub status: watch::Receiver<Arc<Status>>,
     /// The story so far, and where audits go.
     pub events: Events,
-    /// To the certificate task. One place is enough: a second wish before the first is served is the same wish.
-    pub renew: mpsc::Sender<RenewRequest>,
+    /// To the certificate task.
+    pub renewals: Renewals,
     /// Which loops are alive, for `/healthz`.
     pub heartbeats: Heartbeats,
-}
-
-/// `POST /v1/certificates/renew`, already allowed and audited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RenewRequest {
-    /// Who asked.
-    pub peer: Peer,
 }

@@ -1,5 +1,10 @@
 //! HTTP to a typed question: nothing past this file knows a path or a method.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use eyewall_core::config::{parse_duration, spell};
+use eyewall_core::rotation::wish;
 use hyper::{Method, StatusCode, Uri};
 
 /// What is asked.
@@ -22,8 +27,15 @@ pub enum Query {
     Health,
     /// Is the node good?
     Ready,
-    /// Renew the certificate now.
+    /// Renew the certificate now, and do not wait for it.
     Renew,
+    /// Make sure that so much of the certificate's life is left.
+    AtLeast {
+        /// How much.
+        left: Duration,
+        /// How long the answer may take.
+        wait: Duration,
+    },
 }
 
 /// Why there is no answer.
@@ -103,12 +115,36 @@ pub fn route(method: &Method, target: &Uri) -> Result<Query, Refusal> {
         (query, None | Some("")) => Ok(query),
         (Query::Events { .. }, Some("follow=1")) => Ok(Query::Events { follow: true }),
         (Query::Events { .. }, Some("follow=0")) => Ok(Query::Events { follow: false }),
-        _ => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "bad-query",
-            format!("{path} does not understand what follows the question mark."),
-        )),
+        (Query::Renew, Some(query)) => at_least(query),
+        _ => Err(bad_query(format!("{path} does not understand what follows the question mark."))),
     }
+}
+
+/// `at_least=24h`, and `wait=2m` if it is said.
+fn at_least(query: &str) -> Result<Query, Refusal> {
+    let (mut left, mut wait) = (None, None);
+    for part in query.split('&') {
+        match part.split_once('=') {
+            Some(("at_least", text)) if left.is_none() => left = Some(span("at_least", text, &wish::AT_LEAST)?),
+            Some(("wait", text)) if wait.is_none() => wait = Some(span("wait", text, &wish::WAIT)?),
+            _ => return Err(bad_query("renew understands at_least=24h and, beside it, wait=2m, each once.")),
+        }
+    }
+    match left {
+        Some(left) => Ok(Query::AtLeast { left, wait: wait.unwrap_or(wish::USUAL_WAIT) }),
+        None => Err(bad_query("wait= is for at_least=: without it nothing is waited for.")),
+    }
+}
+
+fn span(name: &str, text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, Refusal> {
+    parse_duration(text).filter(|span| bounds.contains(span)).ok_or_else(|| {
+        let (least, most) = (spell(*bounds.start()), spell(*bounds.end()));
+        bad_query(format!("{name} must be a time from {least} to {most}, written like 90s, 10m or 2h30m."))
+    })
+}
+
+fn bad_query(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "bad-query", message)
 }
 
 #[cfg(test)]
@@ -118,6 +154,8 @@ mod tests {
     #[test]
     fn paths_and_methods() {
         let refused = |status: u16, kind| Err((status, kind));
+        let at_least =
+            |left, wait| Ok(Query::AtLeast { left: Duration::from_secs(left), wait: Duration::from_secs(wait) });
         for (request, want) in [
             ("GET /v1/status", Ok(Query::Status)),
             ("GET /v1/status?", Ok(Query::Status)),
@@ -129,6 +167,22 @@ mod tests {
             ("GET /healthz", Ok(Query::Health)),
             ("GET /readyz", Ok(Query::Ready)),
             ("POST /v1/certificates/renew", Ok(Query::Renew)),
+            ("POST /v1/certificates/renew?at_least=24h", at_least(86_400, 120)),
+            ("POST /v1/certificates/renew?at_least=1m&wait=1s", at_least(60, 1)),
+            ("POST /v1/certificates/renew?wait=10m&at_least=365d", at_least(31_536_000, 600)),
+            ("POST /v1/certificates/renew?at_least=59s", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=366d", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=24", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=-1h", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=1h&at_least=2h", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=1h&wait=0s", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=1h&wait=11m", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?wait=2m", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?at_least=1h&", refused(400, "bad-query")),
+            ("POST /v1/certificates/renew?force=1", refused(400, "bad-query")),
+            ("GET /v1/certificates/renew?at_least=24h", refused(405, "method-not-allowed")),
             ("GET /v1/certificates/renew", refused(405, "method-not-allowed")),
             ("POST /v1/status", refused(405, "method-not-allowed")),
             ("HEAD /v1/status", refused(405, "method-not-allowed")),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eyewall_core::event;
-use eyewall_core::status::{CertificatesStatus, ErrorBody, EventRecord, Health, KubeletStatus, Status, Story};
+use eyewall_core::rotation::Wish;
+use eyewall_core::status::{
+    CertificatesStatus, ErrorBody, EventRecord, Health, KubeletStatus, Reason, RenewalAnswer, Status, Story,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::server::{Limits, serve_with};
 use super::*;
 use crate::query::Client;
+use crate::renewals::{Renewals, Wished};
 
 /// Every wait of these tests ends here.
 const SOON: Duration = Duration::from_secs(10);
@@ -24,7 +28,7 @@ struct Daemon {
     status: watch::Sender<Arc<Status>>,
     events: Events,
     heartbeats: Heartbeats,
-    renewals: mpsc::Receiver<RenewRequest>,
+    wishes: mpsc::Receiver<Wished>,
     serving: JoinHandle<std::io::Error>,
     _root: tempfile::TempDir,
 }
@@ -33,14 +37,14 @@ impl Daemon {
     fn start(limits: Limits) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let socket = root.path().join("s");
-        let (deps, status, renewals) = deps();
+        let (deps, status, wishes) = deps();
         let bound = listen(&socket).expect("bound");
         Self {
             socket,
             status,
             events: deps.events.clone(),
             heartbeats: deps.heartbeats.clone(),
-            renewals,
+            wishes,
             serving: tokio::spawn(serve_with(bound, deps, limits)),
             _root: root,
         }
@@ -83,13 +87,14 @@ impl Drop for Daemon {
     }
 }
 
-fn deps() -> (Deps, watch::Sender<Arc<Status>>, mpsc::Receiver<RenewRequest>) {
+fn deps() -> (Deps, watch::Sender<Arc<Status>>, mpsc::Receiver<Wished>) {
     let (sender, status) = watch::channel(Arc::new(example::status()));
-    let (renew, renewals) = mpsc::channel(1);
+    let (_, certificates) = watch::channel(None);
+    let (renewals, wishes) = Renewals::new(certificates);
     let events = Events::new();
     let heartbeats = Heartbeats::new(events.clone());
-    let deps = Deps { status, events, renew, heartbeats };
-    (deps, sender, renewals)
+    let deps = Deps { status, events, renewals, heartbeats };
+    (deps, sender, wishes)
 }
 
 async fn read_all(stream: &mut UnixStream) -> String {
@@ -320,12 +325,46 @@ async fn renew_is_for_root_and_audited() {
     if nix::unistd::geteuid().is_root() {
         assert_eq!(answer.expect("accepted").kind, "renewal-requested");
         assert_eq!(record.event, "command-accepted");
-        assert_eq!(daemon.renewals.try_recv().expect("a wish").peer.uid, 0);
+        assert_eq!(daemon.wishes.try_recv().expect("a wish").wish, Wish::Fresh);
     } else {
         assert_eq!(answer.expect_err("refused").kind(), "not-root");
         assert_eq!(record.event, "peer-refused");
-        assert!(daemon.renewals.try_recv().is_err());
+        assert!(daemon.wishes.try_recv().is_err());
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_waited_for_outlives_the_patience_with_idlers() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut daemon = Daemon::impatient();
+    let client = daemon.client();
+    let asked = tokio::spawn(async move {
+        let wait = Duration::from_secs(10);
+        client.post_within::<RenewalAnswer>("/v1/certificates/renew?at_least=24h&wait=10s", wait).await
+    });
+    let Wished { wish, answer } = timeout(SOON, daemon.wishes.recv()).await.expect("in time").expect("a wish");
+    assert_eq!(wish, Wish::AtLeast(Duration::from_secs(86_400)));
+    sleep(Duration::from_millis(900)).await;
+    let given = RenewalAnswer { holds: true, until: None, reason: Reason::new("certificate-lasts", "") };
+    answer.expect("somebody waits").send(given.clone()).expect("still there");
+    assert_eq!(asked.await.expect("no panic").expect("an answer"), given);
+}
+
+#[tokio::test]
+async fn a_wish_ends_with_its_connection() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut daemon = Daemon::start(Limits::default());
+    let mut stream = daemon.connect().await;
+    let request = b"POST /v1/certificates/renew?at_least=24h HTTP/1.1\r\nhost: e\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let wished = timeout(SOON, daemon.wishes.recv()).await.expect("in time").expect("a wish");
+    drop(stream);
+    let mut answer = wished.answer.expect("somebody waits");
+    timeout(SOON, answer.closed()).await.expect("nobody waits any more");
 }
 
 #[tokio::test(flavor = "current_thread")]

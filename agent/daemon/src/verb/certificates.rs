@@ -1,13 +1,16 @@
 //! `eyewall certificates`: the kubelet's certificate; `renew` asks for a new one; `needs-renewal` answers scripts by its
 //! exit code, also where no daemon runs.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use eyewall_core::cert::{CertFault, CertView, bundle};
-use eyewall_core::rotation::schedule;
+use eyewall_core::config::{parse_duration, spell};
+use eyewall_core::rotation::{schedule, wish};
 use eyewall_core::screen;
-use eyewall_core::status::{CertificatesStatus, Health};
+use eyewall_core::status::{CertificatesStatus, Health, RenewalAnswer};
 use eyewall_core::time::{Time, human};
 use zeroize::Zeroizing;
 
@@ -32,8 +35,15 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Renew now (root only)
-    Renew,
+    /// Renew now (root only). With --at-least only if less is left, and the exit code says whether so much is left then
+    Renew {
+        /// Make sure that so much of its life is left, as before a reboot: 24h
+        #[arg(long, value_name = "TIME", value_parser = span(&wish::AT_LEAST))]
+        at_least: Option<Duration>,
+        /// How long the answer may take [default: 2m]
+        #[arg(long, value_name = "TIME", requires = "at_least", value_parser = span(&wish::WAIT))]
+        wait: Option<Duration>,
+    },
     /// Is it due? Exit code 0: yes, 1: no, 2: no such file, 255: it cannot be told
     NeedsRenewal {
         /// A PEM file; by default the one in force
@@ -45,7 +55,10 @@ enum Verb {
 pub fn main(global: &Global, args: &Args) -> ExitCode {
     let result = match &args.verb {
         Some(Verb::NeedsRenewal { file }) => return needs_renewal(global, file.as_deref()),
-        Some(Verb::Renew) => ask(global, renew),
+        Some(Verb::Renew { at_least: None, .. }) => ask(global, renew),
+        Some(Verb::Renew { at_least: Some(left), wait }) => {
+            ask(global, async |client| at_least(client, *left, wait.unwrap_or(wish::USUAL_WAIT)).await)
+        }
         None => ask(global, async |client| show(client, args.json).await),
     };
     match result {
@@ -67,6 +80,33 @@ async fn renew(client: &Client) -> Result<Health, QueryError> {
     let accepted = client.post("/v1/certificates/renew").await?;
     print(&format!("{}\n", accepted.message));
     Ok(Health::Good)
+}
+
+/// Good if so much is left when the daemon answers.
+async fn at_least(client: &Client, left: Duration, wait: Duration) -> Result<Health, QueryError> {
+    let target = format!("/v1/certificates/renew?at_least={}&wait={}", spell(left), spell(wait));
+    let answer: RenewalAnswer = client.post_within(&target, wait).await?;
+    let told = format!("{} [{}]\n", answer.reason.message, answer.reason.kind);
+    if answer.holds {
+        print(&told);
+        Ok(Health::Good)
+    } else {
+        eprint!("eyewall certificates: {told}");
+        Ok(Health::Bad)
+    }
+}
+
+/// Reads a span within `bounds`.
+fn span(bounds: &'static RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        parse_duration(text).filter(|span| bounds.contains(span)).ok_or_else(|| {
+            format!(
+                "a time from {} to {} is needed, like 90s, 10m or 2h30m",
+                spell(*bounds.start()),
+                spell(*bounds.end())
+            )
+        })
+    }
 }
 
 async fn show(client: &Client, json: bool) -> Result<Health, QueryError> {
