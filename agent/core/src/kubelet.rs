@@ -2,15 +2,18 @@
 //! `eyewall kubelet`; with the default configuration it is Typhoon's unit, mount for mount and flag for flag.
 
 mod configuration;
+mod container;
 mod flags;
 mod health;
 mod image;
 mod mounts;
 mod runtime;
+pub mod take_over;
 pub mod wedge;
 
 use std::path::{Path, PathBuf};
 
+pub use container::{Container, arguments_of_oci, of_docker, of_podman};
 pub use health::{Answer, Seen, Unit, judge};
 pub use image::{Attempt, Missed, Started, Unavailable, outdated};
 pub use mounts::Mount;

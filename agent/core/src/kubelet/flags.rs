@@ -9,10 +9,10 @@ use crate::hostname::NodeName;
 /// The kubelet's default for `--cert-dir`.
 const CERTIFICATES: &str = "/var/lib/kubelet/pki";
 /// containerd's socket, where every OS has it; `/run` is mounted.
-const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
+pub(super) const CONTAINERD: &str = "unix:///run/containerd/containerd.sock";
 
 /// The label and the taint of a role: Typhoon's.
-fn role(role: Role) -> (&'static str, Option<&'static str>) {
+pub(super) fn role(role: Role) -> (&'static str, Option<&'static str>) {
     match role {
         Role::Worker => ("node.kubernetes.io/node", None),
         Role::Controller => {
