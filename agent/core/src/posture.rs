@@ -14,17 +14,23 @@
 //! 3. Add what a good host shows to the directories `fixtures/{fcos,flatcar}-{worker,controller}/` (a file of your own there), and each bad
 //!    case as a small overlay in `fixtures/cases/`. `mutation.rs` then runs the judge with each of its sources missing, denied,
 //!    empty, garbage, huge and not captured, and wants no pass; every source that is not needed must be declared so ([`also`],
-//!    [`Read::or_absent`], [`Read::or_empty`]).
+//!    [`Read::or_absent`], [`Read::or_none`], [`Read::or_empty`], [`Read::whatever_it_says`]).
+//!
+//! Sources that several families read are declared once: [`boot::CMDLINE`], [`units::UNITS`].
 //!
 //! The daemon captures by [`sources`], hands over [`Evidence`], and re-judges what a change concerns by [`checks_reading`].
 
+pub mod boot;
 pub mod checks;
 pub mod claim;
 pub mod evidence;
 pub mod expect;
+pub mod read;
 pub mod report;
 pub mod seen;
+pub mod selinux_watch;
 pub mod source;
+pub mod units;
 pub mod verdict;
 
 #[cfg(test)]

@@ -197,13 +197,15 @@ impl<'e> Item<'e> {
         }
     }
 
-    /// As a typed value.
+    /// As a typed value. A record is a JSON object: serde would take an array for a struct, field by field.
     ///
     /// # Errors
     /// Why it cannot be seen; a record of another form is malformed.
     pub fn record<T: DeserializeOwned>(self) -> Result<T, Unseen> {
         match self.content()? {
-            Capture::Record(value) => T::deserialize(value).map_err(|error| self.malformed(format!("{error}."))),
+            Capture::Record(value @ serde_json::Value::Object(_)) => {
+                T::deserialize(value).map_err(|error| self.malformed(format!("{error}.")))
+            }
             _ => Err(self.not("a record")),
         }
     }
@@ -291,7 +293,7 @@ impl<'e> Seen<'e> {
             .filter(|(id, _)| source.is(id))
             .map(|(id, found)| Item { id, name: id.strip_prefix(prefix).unwrap_or(""), capture: &found.capture, read })
             .collect();
-        if items.is_empty() && read.needed { Err(not_captured()) } else { Ok(items) }
+        if items.is_empty() && !read.none { Err(not_captured()) } else { Ok(items) }
     }
 
     /// One source as text.

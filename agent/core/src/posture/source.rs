@@ -23,8 +23,8 @@ pub enum Keep {
     Text,
     /// Text of which this is kept. The function is total, and what it returns holds no secret.
     Rewritten(fn(&str) -> String),
-    /// The first bytes, no secret in them.
-    Bytes,
+    /// This many bytes from the beginning, no secret in them. There may be more behind them.
+    Head(usize),
     /// A typed value ([`Capture::Record`]) that the daemon makes; its type has no field for a secret.
     Record,
     /// Owner, mode, size and time, never content.
@@ -44,9 +44,9 @@ impl Source {
         Self { id, keep: Keep::Rewritten(rewrite) }
     }
 
-    /// The first bytes of something binary.
-    pub const fn bytes(id: &'static str) -> Self {
-        Self { id, keep: Keep::Bytes }
+    /// The first `most` bytes of something binary.
+    pub const fn head(id: &'static str, most: usize) -> Self {
+        Self { id, keep: Keep::Head(most) }
     }
 
     /// A typed value.
@@ -88,7 +88,7 @@ impl Source {
     /// What becomes evidence of the content `raw`: bounded, and without secrets.
     pub fn capture(&self, raw: &[u8]) -> Capture {
         match (self.keep, std::str::from_utf8(raw)) {
-            (Keep::Bytes, _) => Capture::bytes(raw),
+            (Keep::Head(most), _) => Capture::bytes(raw.get(..most).unwrap_or(raw)),
             (Keep::Text, Ok(text)) => Capture::text(text),
             // The raw text may be larger than what is kept of it, but not without end.
             (Keep::Rewritten(_), _) if raw.len() > 8 * Capture::LARGEST => Capture::too_large(raw.len()),
@@ -113,6 +113,8 @@ pub struct Read {
     pub needed: bool,
     /// That it does not exist is an answer (no `/etc/krb5.keytab`); otherwise that is `unknown`.
     pub absent: bool,
+    /// That a family has no members is an answer, because another source of the check names them.
+    pub none: bool,
     /// That it is empty is an answer (a drop-in directory); otherwise that is `unknown`.
     pub empty: bool,
     /// Any text in it is an answer: it is read for one mark whose absence proves something. Only for sources that cannot be told from garbage.
@@ -123,6 +125,12 @@ impl Read {
     /// That it does not exist is an answer too.
     pub const fn or_absent(mut self) -> Self {
         self.absent = true;
+        self
+    }
+
+    /// That no member was captured is an answer too.
+    pub const fn or_none(mut self) -> Self {
+        self.none = true;
         self
     }
 
@@ -141,12 +149,12 @@ impl Read {
 
 /// The check cannot pass without this source; of a family, without any member that was captured.
 pub const fn needs(source: &'static Source) -> Read {
-    Read { source, needed: true, absent: false, empty: false, any: false }
+    Read { source, needed: true, absent: false, none: false, empty: false, any: false }
 }
 
 /// The check says more with this source, and may pass without.
 pub const fn also(source: &'static Source) -> Read {
-    Read { source, needed: false, absent: true, empty: true, any: true }
+    Read { source, needed: false, absent: true, none: true, empty: true, any: true }
 }
 
 #[cfg(test)]
@@ -170,6 +178,8 @@ mod tests {
         let rewritten = Source::rewritten("file:/s", |text| text.replace("secret", ".."));
         for (name, source, raw, want) in [
             ("text", Source::text("file:/a"), &b"a\n"[..], Capture::text("a\n")),
+            ("the beginning", Source::head("bytes:/a", 2), b"\x00\x01\x02", Capture::bytes(b"\x00\x01")),
+            ("all there is", Source::head("bytes:/a", 9), b"\x00", Capture::bytes(b"\x00")),
             ("not text", Source::text("file:/a"), b"\xff", Capture::bytes(b"\xff")),
             ("rewritten", rewritten, b"a secret", Capture::text("a ..")),
             (

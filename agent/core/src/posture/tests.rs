@@ -41,7 +41,7 @@ fn every_source_is_declared_once() {
             ["file", "bytes", "stat", "list", "exec", "dbus", "netlink", "probe", "http", "proc", "node", "tls"];
         assert!(kinds.contains(&kind) && !rest.is_empty(), "{}: kind and rest", source.id);
         let fits = match source.keep {
-            Keep::Bytes => kind == "bytes",
+            Keep::Head(_) => kind == "bytes",
             Keep::Stat => kind == "stat",
             Keep::Listing => kind == "list",
             Keep::Text | Keep::Rewritten(_) => matches!(kind, "file" | "exec" | "proc"),
