@@ -120,8 +120,10 @@ impl Connection {
                 Err(Cut)
             }
             Some(FaultAction::Hang) => {
+                // At once: a client that gives up takes this future with it.
+                self.log(record);
                 tokio::time::sleep(HANG).await;
-                Err(Cut)
+                return Err(Cut);
             }
             Some(FaultAction::Status { code, retry_after, body }) => {
                 Ok(prescribed(*code, *retry_after, body.as_deref()))
@@ -163,11 +165,15 @@ impl Connection {
             response
         });
         record.status = result.as_ref().map_or(0, |response| response.status().as_u16());
+        self.log(record);
+        result
+    }
+
+    fn log(&self, record: RequestRecord) {
         if let Some(tell) = &self.shared.options.on_request {
             tell(&record);
         }
         self.shared.change(|world| world.requests.add(record));
-        result
     }
 
     /// The answer by the rules.
