@@ -26,6 +26,8 @@ use held::Held;
 
 /// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// As good as never: [`Policy::look_again`] comes first.
+const FAR: Duration = Duration::from_secs(86_400);
 /// How often the bootstrap credential is tested while it is not needed.
 pub const RECOVERY_EVERY: Duration = Duration::from_secs(86_400);
 /// How soon again, if the server could not be asked.
@@ -143,7 +145,7 @@ pub enum Identity {
 pub enum Step {
     /// Nothing before this instant.
     Idle {
-        /// When to look again; never more than [`LOOK_AGAIN`] ahead.
+        /// When to look again; never more than [`Policy::look_again`] ahead.
         until: SystemTime,
     },
     /// Put the PEM in force aside and a usable older one, or the placeholder, in its place.
@@ -183,11 +185,22 @@ pub struct Policy {
     pub owner: Owner,
     /// Fractions of the lifetime between which the renewal point is drawn.
     pub renew_at: [f64; 2],
+    /// The longest time between two looks: [`LOOK_AGAIN`] on a node. What is a matter of time has its own instant, so it
+    /// bounds only how late something is seen that comes from outside without a hint.
+    pub look_again: Duration,
 }
 
 /// Decides. Pure: the same input gives the same answer.
 pub fn decide(now: SystemTime, seen: &Seen, policy: &Policy) -> Decision {
-    let now = Time(now);
+    let mut decision = judge(Time(now), seen, policy);
+    if let Step::Idle { until } = &mut decision.step {
+        // A moment that has just passed must not become a busy loop.
+        *until = (*until).min(now + policy.look_again).max(now + Duration::from_millis(10));
+    }
+    decision
+}
+
+fn judge(now: Time, seen: &Seen, policy: &Policy) -> Decision {
     match &seen.current {
         Current::Unreadable(reason) => {
             return idle(now, State::Absent, reason.clone(), "the file is read again", Some(after(now, LOOK_AGAIN)));
@@ -358,16 +371,8 @@ fn after(time: Time, span: Duration) -> Time {
 }
 
 fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -> Decision {
-    let soon = after(now, LOOK_AGAIN);
-    let until = at.map_or(soon, |at| at.min(soon));
-    Decision {
-        state,
-        reason,
-        next: next.to_owned(),
-        next_at: at,
-        // A moment that has just passed must not become a busy loop.
-        step: Step::Idle { until: until.max(after(now, Duration::from_millis(10))).0 },
-    }
+    let step = Step::Idle { until: at.unwrap_or(after(now, FAR)).0 };
+    Decision { state, reason, next: next.to_owned(), next_at: at, step }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use eyewall_core::config::Config;
 use eyewall_core::event;
+use eyewall_core::kubelet::take_over::commands;
 use eyewall_core::kubelet::wedge::Policy;
+use eyewall_core::rotation::LOOK_AGAIN;
 use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +20,7 @@ use crate::events::Events;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{capabilities, certificates, clock, host, journal, kubelet, socket};
+use crate::{api, capabilities, certificates, clock, host, journal, kubelet, socket};
 
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
@@ -92,6 +94,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         events: events.clone(),
         wishes,
         heartbeat: heartbeats.register("certificates", CERTIFICATE_ROUND),
+        dial: Arc::new(api::Network),
+        look_again: LOOK_AGAIN,
         clock: clock::now,
         hostname: host::hostname,
         draw: host::draw,
@@ -118,6 +122,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         record: kubelet::RECORD.into(),
         process_name: kubelet::process_name,
         runtime: kubelet::runtime::of_host,
+        container: kubelet::container_of_host,
         policy: Policy::default(),
     }));
 
@@ -194,7 +199,9 @@ struct Page {
 impl Page {
     fn compose(&self) -> Status {
         let config = Arc::clone(&self.config.borrow());
-        let certificates = self.certificates.borrow().clone().unwrap_or_else(|| unlooked_certificates(self.started_at));
+        let mut certificates =
+            self.certificates.borrow().clone().unwrap_or_else(|| unlooked_certificates(self.started_at));
+        certificates.take_over = commands(config.certificates.owner, &self.config_status.borrow().files);
         let kubelet = self.kubelet.borrow().clone().unwrap_or_else(|| unlooked_kubelet(&config, self.started_at));
         Status {
             health: Status::fold(&[certificates.health, kubelet.health]),
@@ -233,6 +240,7 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         installed_total: 0,
         failures_total: 0,
         serving: None,
+        take_over: Vec::new(),
     }
 }
 

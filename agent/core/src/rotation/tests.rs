@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::hostname::node_name;
 
-pub(super) const POLICY: Policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
+pub(super) const POLICY: Policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67], look_again: LOOK_AGAIN };
 /// The start of the tests' day; certificates of 72 h begin five minutes before it, as kube-controller-manager makes them.
 pub(super) const T0: u64 = 1_800_000_000;
 pub(super) const HOUR: u64 = 3_600;

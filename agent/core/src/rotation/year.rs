@@ -51,7 +51,7 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
         recovery: None,
         recovery_trouble: None,
     };
-    let policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67] };
+    let policy = Policy { owner: Owner::Eyewall, renew_at: [0.60, 0.67], look_again: LOOK_AGAIN };
     let mut now = Time::from_unix(T0).0;
     let end = T0 + 370 * DAY;
     let (mut looks, mut steps, mut keys) = (0_u64, 0_u64, 0_u64);

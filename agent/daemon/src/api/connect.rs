@@ -13,6 +13,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -147,6 +148,19 @@ impl Endpoint {
                 )));
             }
         };
+        self.speak(stream, authorization).await
+    }
+
+    /// A client on a stream that leads to the server already.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Client, ApiError> {
+        let authority = self.server.authority();
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(TokioIo::new(stream))

@@ -5,7 +5,9 @@
 
 mod answer;
 mod connect;
+mod dial;
 pub mod csr;
+pub mod node;
 pub mod review;
 
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub use answer::{Answer, Lines};
 use bytes::Bytes;
 pub use connect::{Bearer, Endpoint};
+pub use dial::{Dial, Dialing, Network};
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};

@@ -8,6 +8,7 @@ mod obtain;
 mod publish;
 mod question;
 mod story;
+mod unchanged;
 mod wishes;
 
 use std::sync::Arc;
@@ -25,14 +26,14 @@ use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api::Client;
+use crate::api::{Client, Dial};
 use crate::chain;
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::renewals::Wished;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
-use observe::World;
+use observe::{Looker, World};
 use publish::Publisher;
 use wishes::Wishes;
 
@@ -60,6 +61,10 @@ pub struct Deps {
     pub wishes: mpsc::Receiver<Wished>,
     /// Its sign of life.
     pub heartbeat: Heartbeat,
+    /// How to reach the API server.
+    pub dial: Arc<dyn Dial>,
+    /// The longest time between two looks.
+    pub look_again: Duration,
     /// The clock.
     pub clock: fn() -> SystemTime,
     /// The hostname, read anew each time.
@@ -110,7 +115,7 @@ pub async fn run(deps: Deps) {
         tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
     }
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
-    let mut task = Task { deps, memory: Memory::default(), wishes: Wishes::default(), publisher, wake };
+    let mut task = Task { deps, memory: Memory::default(), wishes: Wishes::default(), looker: Looker::default(), in_order: false, publisher, wake };
     let mut turns = 0;
     loop {
         task.deps.heartbeat.touch();
@@ -137,6 +142,9 @@ struct Task {
     deps: Deps,
     memory: Memory,
     wishes: Wishes,
+    looker: Looker,
+    /// The last look found all that the kubelet needs, or made it so.
+    in_order: bool,
     publisher: Publisher,
     /// A hint that a file changed.
     wake: Arc<Notify>,
@@ -147,11 +155,21 @@ impl Task {
     async fn turn(&mut self, config: &Config) -> Next {
         let store = Store::new(&config.certificates);
         let now = (self.deps.clock)();
-        let world = observe::look(config, &store, &(self.deps.hostname)());
+        let world = self.looker.look(config, &store, &(self.deps.hostname)());
         self.notice(&world);
         let owned = config.certificates.owner == Owner::Eyewall;
-        let fault = if owned { prepare(&store, &world, &self.deps.events).err() } else { None };
-        let policy = Policy { owner: config.certificates.owner, renew_at: config.certificates.renew_at };
+        // What was found in order is in order while nothing has changed.
+        let fault = if owned && !(self.in_order && world.is_unchanged) {
+            prepare(&store, &world, &self.deps.events).err()
+        } else {
+            None
+        };
+        self.in_order = owned && fault.is_none();
+        let policy = Policy {
+            owner: config.certificates.owner,
+            renew_at: config.certificates.renew_at,
+            look_again: self.deps.look_again,
+        };
         let mut seen = self.seen(&world);
         seen.wish = self.wishes.settle(now, &seen, &policy);
         let decision = rotation::decide(now, &seen, &policy);
@@ -201,14 +219,14 @@ impl Task {
     /// Another kubeconfig or another name makes the last attempt void: what it met may be gone.
     fn notice(&mut self, world: &World) {
         let inputs = match (&world.bootstrap, &world.node) {
-            (Ok(joined), Ok(node)) => Some((joined.bootstrap.clone(), node.as_str().to_owned())),
+            (Ok(joined), Ok(node)) => Some((&joined.bootstrap, node.as_str())),
             _ => None,
         };
-        if inputs != self.memory.inputs {
+        if inputs != self.memory.inputs.as_ref().map(|(bootstrap, name)| (bootstrap, name.as_str())) {
             self.memory.last = None;
             self.memory.client = None;
             self.memory.recovery = None;
-            self.memory.inputs = inputs;
+            self.memory.inputs = inputs.map(|(bootstrap, name)| (bootstrap.clone(), name.to_owned()));
         }
     }
 
@@ -269,10 +287,11 @@ impl Task {
         let ended = match self.connection(joined, identity, pem).await {
             Err(error) => obtain::outcome(error).into(),
             Ok(_) => {
-                let Self { memory, publisher, wake, deps, wishes } = self;
+                let Self { memory, publisher, wake, deps, wishes, .. } = self;
                 let clock = deps.clock;
                 let is_sent = memory.last.as_ref().is_some_and(|last| last.outcome.is_sent());
-                let on = obtain::Attempt { node, joined, open, is_sent, store };
+                let watch = obtain::watch(clock(), &world.current);
+                let on = obtain::Attempt { node, joined, open, is_sent, watch, store, dial: &*deps.dial };
                 // Lent to the attempt and given back: the report of progress needs the rest of the memory.
                 let Some((_, mut client)) = memory.client.take() else { return };
                 let mut told = |progress| publisher.progress(clock(), world, memory, identity, progress);
@@ -332,7 +351,7 @@ impl Task {
     async fn rest(&mut self, until: SystemTime) {
         let span = until.duration_since((self.deps.clock)()).unwrap_or_default();
         // The wall clock may be set while we sleep, and the sleep does not notice: never long.
-        let span = span.clamp(Duration::from_millis(10), rotation::LOOK_AGAIN);
+        let span = span.clamp(Duration::from_millis(10), self.deps.look_again);
         tokio::select! {
             () = tokio::time::sleep(span) => {}
             () = self.wake.notified() => {

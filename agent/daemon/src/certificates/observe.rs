@@ -1,17 +1,20 @@
 //! Looks at the world and says what was seen, in core's words. Reads files; changes nothing.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use eyewall_core::cert::{CertView, NODES};
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::csr::CLIENT;
+use eyewall_core::kubeconfig::Ca;
 use eyewall_core::hostname::{NodeName, NodeNameFault, node_name};
 use eyewall_core::rotation::{Anchor, Current, Request};
 use eyewall_core::secret::Secret;
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
 
+use super::unchanged::Unchanged;
 use crate::bootstrap::{Joined, read_bootstrap};
 use crate::chain;
 use crate::store::{Found, Store, pair};
@@ -22,15 +25,19 @@ pub struct World {
     /// The node's name.
     pub node: Result<NodeName, NodeNameFault>,
     /// The bootstrap kubeconfig with its CA.
-    pub bootstrap: Result<Joined, Reason>,
+    pub bootstrap: Result<Arc<Joined>, Reason>,
     /// The PEM in force.
     pub current: Current,
-    /// Its text, for asking with it.
+    /// Its text, for asking with it; none if nothing is open to be asked for.
     pub pem: Option<Secret>,
     /// The file behind the link.
     pub file: Option<PathBuf>,
     /// The open request.
     pub request: Option<Open>,
+    /// There is a request and it cannot be read.
+    pub request_fault: Option<Reason>,
+    /// No file of it has changed since the look before.
+    pub is_unchanged: bool,
 }
 
 /// The open request with its key.
@@ -44,10 +51,65 @@ pub struct Open {
     pub request: String,
 }
 
-/// One look.
-pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
-    let node = node_name(config.node.name.as_deref(), hostname);
-    let bootstrap = read_bootstrap(&config.cluster.bootstrap_kubeconfig);
+/// Looks, and keeps what it judged of files that have not changed since: most looks find a quiet node, and then cost a few
+/// stat(2)s instead of a parser and three signatures. No key and no PEM is kept, so a look at an open request reads it anew.
+#[derive(Debug, Default)]
+pub struct Looker {
+    kept: Option<Kept>,
+}
+
+/// What was judged, and of what.
+#[derive(Debug)]
+struct Kept {
+    of: (PathBuf, PathBuf, PathBuf, Owner),
+    unchanged: Unchanged,
+    bootstrap: Result<Arc<Joined>, Reason>,
+    current: Current,
+    file: Option<PathBuf>,
+}
+
+impl Looker {
+    /// One look.
+    pub fn look(&mut self, config: &Config, store: &Store, hostname: &str) -> World {
+        let node = node_name(config.node.name.as_deref(), hostname);
+        let kubeconfig = &config.cluster.bootstrap_kubeconfig;
+        let of = (kubeconfig.clone(), store.directory.clone(), store.kubeconfig.clone(), config.certificates.owner);
+        if let Some(kept) = &self.kept
+            && kept.of == of
+            && kept.unchanged.still_is()
+        {
+            let Kept { bootstrap, current, file, .. } = kept;
+            return World {
+                node,
+                bootstrap: bootstrap.clone(),
+                current: current.clone(),
+                pem: None,
+                file: file.clone(),
+                request: None,
+                request_fault: None,
+                is_unchanged: true,
+            };
+        }
+        let before = self.kept.take().map(|kept| kept.unchanged);
+        let world = look(config, store, node);
+        if world.request.is_some() || world.request_fault.is_some() {
+            return world;
+        }
+        let mut paths = vec![kubeconfig.clone(), store.current(), store.authority(), store.kubeconfig.clone(), store.request()];
+        if let Ok(joined) = &world.bootstrap
+            && let Ca::File(path) = &joined.bootstrap.ca
+        {
+            paths.push(path.clone());
+        }
+        let unchanged = Unchanged::of(paths, before);
+        let (bootstrap, current, file) = (world.bootstrap.clone(), world.current.clone(), world.file.clone());
+        self.kept = Some(Kept { of, unchanged, bootstrap, current, file });
+        world
+    }
+}
+
+fn look(config: &Config, store: &Store, node: Result<NodeName, NodeNameFault>) -> World {
+    let bootstrap = read_bootstrap(&config.cluster.bootstrap_kubeconfig).map(Arc::new);
     let installed = match store.read_authority() {
         Found::Text { text, .. } => Some(text),
         // A kubelet that bootstrapped itself has the CA in its kubeconfig.
@@ -71,8 +133,11 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
             (current, Some(text), Some(file))
         }
     };
-    let request = node.as_ref().ok().and_then(|node| {
-        let open = store.read_request()?;
+    let (open, request_fault) = match store.read_request() {
+        Ok(open) => (open, None),
+        Err(fault) => (None, Some(fault.reason())),
+    };
+    let request = node.as_ref().ok().zip(open).and_then(|(node, open)| {
         let (public_key, common_name) = chain::request_facts(&open.key, &open.request)?;
         Some(Open {
             seen: Request { name: CLIENT.request_name(node, &public_key), common_name, public_key, since: open.since },
@@ -80,7 +145,7 @@ pub fn look(config: &Config, store: &Store, hostname: &str) -> World {
             request: open.request,
         })
     });
-    World { node, bootstrap, current, pem, file, request }
+    World { node, bootstrap, current, pem, file, request, request_fault, is_unchanged: false }
 }
 
 struct Authorities<'a> {

@@ -7,12 +7,12 @@ use eyewall_core::csr::{CLIENT, Verdict};
 use eyewall_core::hostname::NodeName;
 use eyewall_core::proof::{self, Candidate, Review};
 use eyewall_core::rotation::clock::AGREEMENT;
-use eyewall_core::rotation::{Identity, Outcome};
+use eyewall_core::rotation::{Current, Identity, Outcome};
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
 
 use super::observe::Open;
-use crate::api::{ApiError, Bearer, Client, Endpoint, csr, review};
+use crate::api::{ApiError, Bearer, Client, Dial, Endpoint, csr, review};
 use crate::bootstrap::Joined;
 use crate::chain;
 use crate::store::{Found, Store};
@@ -23,6 +23,15 @@ const WATCH: Duration = Duration::from_secs(50);
 /// The longest an attempt may take, whatever the server does: less than the watchdog's patience.
 pub const WITHIN: Duration = Duration::from_secs(100);
 
+/// How long an attempt that begins now watches its request: not past the end of the certificate in force, with which the state
+/// changes and the credential to ask with.
+pub fn watch(now: SystemTime, current: &Current) -> Duration {
+    match current {
+        Current::Usable { leaf, .. } => leaf.not_after.0.duration_since(now).map_or(WATCH, |left| left.min(WATCH)),
+        Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => WATCH,
+    }
+}
+
 /// What an attempt works with.
 #[derive(Debug)]
 pub struct Attempt<'a> {
@@ -31,7 +40,10 @@ pub struct Attempt<'a> {
     pub open: &'a Open,
     /// The last attempt left the request on the API server.
     pub is_sent: bool,
+    /// See [`watch`].
+    pub watch: Duration,
     pub store: &'a Store,
+    pub dial: &'a dyn Dial,
 }
 
 /// Told on the way, so that the state shows what is being waited for.
@@ -61,6 +73,7 @@ impl From<Outcome> for Ended {
 /// # Errors
 /// [`ApiError`].
 pub async fn connect(
+    dial: &dyn Dial,
     joined: &Joined,
     identity: Identity,
     pem: Option<&str>,
@@ -71,7 +84,7 @@ pub async fn connect(
         (Identity::Node, Some(pem)) => Bearer::from_pem(pem, pem)?,
         _ => Bearer::from_bootstrap(&joined.bootstrap.credential)?,
     };
-    endpoint.connect(bearer, now).await
+    dial.dial(&endpoint, bearer, now).await
 }
 
 /// Makes the attempt on an open connection.
@@ -93,6 +106,9 @@ async fn run(
     clock: fn() -> SystemTime,
     told: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Ended, ApiError> {
+    if let Err(fault) = on.store.settle_request() {
+        return Ok(Outcome::Disk(fault.reason()).into());
+    }
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &on.open.request);
     let sent = match csr::submit(client, &CLIENT, &on.open.seen.name, &encoded, on.is_sent).await? {
         Ok(sent) => sent,
@@ -100,7 +116,7 @@ async fn run(
     };
     told(Progress::Submitted);
     let words = |reason: &str, message: &str| format!("{reason}: {message}");
-    let chain_pem = match csr::wait(client, sent, WATCH).await? {
+    let chain_pem = match csr::wait(client, sent, on.watch).await? {
         Ok(Verdict::Issued(pem)) => pem,
         Ok(Verdict::Pending) => return Ok(Outcome::Pending.into()),
         Ok(Verdict::Approved) => return Ok(Outcome::NotSigned.into()),
@@ -145,7 +161,7 @@ async fn prove_and_install(on: &Attempt<'_>, chain_pem: &str, clock: fn() -> Sys
     }
     let endpoint = Endpoint::new(&on.joined.bootstrap, &on.joined.ca)?;
     let bearer = Bearer::from_pem(chain_pem, on.open.key.expose())?;
-    let mut as_node = endpoint.connect(bearer, clock()).await?;
+    let mut as_node = on.dial.dial(&endpoint, bearer, clock()).await?;
     candidate.review = match review::who_am_i(&mut as_node).await? {
         Ok(review) => review,
         Err(answer) if answer.status == 401 => {

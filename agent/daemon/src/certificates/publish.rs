@@ -339,6 +339,7 @@ impl Publisher {
             installed_total: self.installed_total,
             failures_total: self.failures_total,
             serving: None,
+            take_over: Vec::new(),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Task {
         match &mut self.memory.client {
             Some((_, client)) => Ok(client),
             empty => {
-                let client = obtain::connect(joined, identity, pem, (self.deps.clock)()).await?;
+                let client = obtain::connect(&*self.deps.dial, joined, identity, pem, (self.deps.clock)()).await?;
                 Ok(&mut empty.insert((identity, client)).1)
             }
         }

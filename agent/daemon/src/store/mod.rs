@@ -5,8 +5,10 @@
 //! lacks is added: the directory is fsynced, the file is read back, the link is never absent, old files are pruned,
 //! a corrupt file is put aside instead of being a crash loop.
 
+mod disk;
 pub mod files;
 mod install;
+mod serving;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,10 @@ use eyewall_core::cert::{self, CertFault};
 use eyewall_core::secret::Secret;
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
-use files::Kind;
+use disk::{Disk, Kernel};
 pub use files::StoreFault;
+pub use serving::{Matches, SERVING};
+use files::{Files, Kind};
 
 /// The link that the kubelet's kubeconfig names.
 pub const CURRENT: &str = "kubelet-client-current.pem";
@@ -30,13 +34,14 @@ const LARGEST: u64 = 256 * 1024;
 
 /// Where things are, and how many to keep.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Store<D = Kernel> {
     /// `certificates.directory`
     pub directory: PathBuf,
     /// `certificates.kubeconfig`
     pub kubeconfig: PathBuf,
     /// `certificates.keep`
     pub keep: u32,
+    disk: D,
 }
 
 /// A file as it was found.
@@ -69,9 +74,20 @@ pub struct OpenRequest {
 }
 
 impl Store {
-    /// The store that the settings name.
+    /// The store that the settings name, on the host's own disk.
     pub fn new(settings: &eyewall_core::config::Certificates) -> Self {
-        Self { directory: settings.directory.clone(), kubeconfig: settings.kubeconfig.clone(), keep: settings.keep }
+        Self {
+            directory: settings.directory.clone(),
+            kubeconfig: settings.kubeconfig.clone(),
+            keep: settings.keep,
+            disk: Kernel,
+        }
+    }
+}
+
+impl<D: Disk> Store<D> {
+    fn files(&self) -> Files<'_, D> {
+        Files(&self.disk)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -83,6 +99,11 @@ impl Store {
         self.path(CURRENT)
     }
 
+    /// The path of the open request.
+    pub fn request(&self) -> PathBuf {
+        self.path(REQUEST)
+    }
+
     /// The path of the CA file.
     pub fn authority(&self) -> PathBuf {
         self.path(AUTHORITY)
@@ -90,22 +111,37 @@ impl Store {
 
     /// Reads the PEM in force.
     pub fn read_current(&self) -> Found {
-        read(&self.current())
+        self.read(&self.current())
     }
 
     /// Reads the CA that the kubelet trusts now.
     pub fn read_authority(&self) -> Found {
-        read(&self.authority())
+        self.read(&self.authority())
     }
 
     /// Reads the open request. A file that is not whole is no request: it was never sent.
-    pub fn read_request(&self) -> Option<OpenRequest> {
-        let Found::Text { text, written_at, .. } = read(&self.path(REQUEST)) else {
-            return None;
+    ///
+    /// # Errors
+    /// It is there and cannot be read. That is not the same as none: a new key in its place would lose one that may be waited for.
+    pub fn read_request(&self) -> Result<Option<OpenRequest>, StoreFault> {
+        self.read_request_at(REQUEST)
+    }
+
+    fn read_request_at(&self, name: &str) -> Result<Option<OpenRequest>, StoreFault> {
+        let path = self.path(name);
+        let content = match self.files().read(&path, LARGEST) {
+            Ok(content) => content,
+            // The system's own words; what is too large, or no file, is none of ours.
+            Err(error) if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreFault::new(Kind::Read, &path, error));
+            }
+            Err(_) => return Ok(None),
         };
-        let key = block(text.expose(), "PRIVATE KEY")?;
-        let request = block(text.expose(), "CERTIFICATE REQUEST")?;
-        Some(OpenRequest { key: Secret::new(key), request, since: written_at.into() })
+        let text = content.text.expose();
+        let (Some(key), Some(request)) = (block(text, "PRIVATE KEY"), block(text, "CERTIFICATE REQUEST")) else {
+            return Ok(None);
+        };
+        Ok(Some(OpenRequest { key: Secret::new(key), request, since: content.written_at.into() }))
     }
 
     /// Writes key and request, before anything is sent.
@@ -113,9 +149,22 @@ impl Store {
     /// # Errors
     /// [`StoreFault`].
     pub fn write_request(&self, key: &Secret, request: &str) -> Result<(), StoreFault> {
+        self.write_request_at(REQUEST, key, request)
+    }
+
+    fn write_request_at(&self, name: &str, key: &Secret, request: &str) -> Result<(), StoreFault> {
         self.ensure_directory()?;
-        let text = Secret::new(format!("{}{request}", key.expose()));
-        files::write(&self.path(REQUEST), text.expose().as_bytes(), 0o600)
+        let text = joined(&[key.expose(), request]);
+        self.files().write(&self.path(name), text.expose().as_bytes(), 0o600)
+    }
+
+    /// Makes sure that the key and request that were read back outlive a power cut. To be called before they are sent: the write
+    /// may have been stopped, or may have failed, when the file could be read already and its name could still be lost.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; the request must not be sent.
+    pub fn settle_request(&self) -> Result<(), StoreFault> {
+        self.files().settle(&self.path(REQUEST))
     }
 
     /// Drops key and request.
@@ -123,7 +172,14 @@ impl Store {
     /// # Errors
     /// [`StoreFault`].
     pub fn forget_request(&self) -> Result<(), StoreFault> {
-        files::remove(&self.path(REQUEST))
+        self.forget_request_at(REQUEST)
+    }
+
+    fn forget_request_at(&self, name: &str) -> Result<(), StoreFault> {
+        // What came of it first: a start before this one may have been stopped right behind the rename of the link, and then a power
+        // cut could keep this removal and not that rename.
+        self.files().settle_names(&self.directory)?;
+        self.files().remove(&self.path(name))
     }
 
     /// Makes sure that something stands at the link's path: an empty file lets the kubelet start and run its static pods
@@ -134,11 +190,16 @@ impl Store {
     pub fn ensure_placeholder(&self) -> Result<bool, StoreFault> {
         self.ensure_directory()?;
         let current = self.current();
-        match std::fs::metadata(&current) {
+        match self.disk.stat(&current) {
+            // Found, and not yet sure to be there after a power cut: a start before this one may have been stopped right behind its
+            // rename, and `eyewall kubelet` makes one without all this.
+            Ok(stat) if stat.length == 0 => self.files().settle(&current).map(|()| false),
             Ok(_) => Ok(false),
             // Missing, or a link to nothing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                files::write(&current, b"", 0o600)?;
+                // Whoever made the directory may have been stopped before its name was on the disk; what is in it would go with it.
+                self.files().settle_directory(&self.directory)?;
+                self.files().write(&current, b"", 0o600)?;
                 Ok(true)
             }
             Err(error) => Err(StoreFault::new(Kind::Read, &current, error)),
@@ -151,7 +212,7 @@ impl Store {
     /// [`StoreFault`].
     pub fn ensure_authority(&self, pem: &str) -> Result<bool, StoreFault> {
         self.ensure_directory()?;
-        ensure(&self.authority(), pem, 0o644)
+        self.ensure(&self.authority(), pem, 0o644)
     }
 
     /// Writes the kubelet's kubeconfig if its content differs.
@@ -159,38 +220,46 @@ impl Store {
     /// # Errors
     /// [`StoreFault`].
     pub fn ensure_kubeconfig(&self, text: &str) -> Result<bool, StoreFault> {
-        ensure(&self.kubeconfig, text, 0o600)
+        self.ensure(&self.kubeconfig, text, 0o600)
     }
 
     fn ensure_directory(&self) -> Result<(), StoreFault> {
         // The kubelet's own mode for its certificate directory; the files in it are 0600.
-        files::make_directory(&self.directory, 0o755)
+        self.files().make_directory(&self.directory, 0o755)
+    }
+
+    fn ensure(&self, path: &Path, text: &str, mode: u32) -> Result<bool, StoreFault> {
+        if let Found::Text { text: old, .. } = self.read(path)
+            && old.expose() == text
+        {
+            return Ok(false);
+        }
+        self.files().write(path, text.as_bytes(), mode)?;
+        Ok(true)
+    }
+
+    fn read(&self, path: &Path) -> Found {
+        let unreadable = |why: String| {
+            let sentence = format!("{} cannot be read: {why}", path.display());
+            Found::Unreadable(Reason::new("certificate-unreadable", sentence))
+        };
+        match self.files().read(path, LARGEST) {
+            Ok(found) => Found::Text {
+                text: found.text,
+                written_at: found.written_at,
+                file: self.disk.canonical(path).unwrap_or_else(|_| path.to_owned()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
+            Err(error) => unreadable(error.to_string()),
+        }
     }
 }
 
-fn ensure(path: &Path, text: &str, mode: u32) -> Result<bool, StoreFault> {
-    if let Found::Text { text: old, .. } = read(path)
-        && old.expose() == text
-    {
-        return Ok(false);
-    }
-    files::write(path, text.as_bytes(), mode)?;
-    Ok(true)
-}
-
-fn read(path: &Path) -> Found {
-    let unreadable = |why: String| {
-        Found::Unreadable(Reason::new("certificate-unreadable", format!("{} cannot be read: {why}", path.display())))
-    };
-    match files::read(path, LARGEST) {
-        Ok(found) => Found::Text {
-            text: Secret::new(found.text),
-            written_at: found.written_at,
-            file: std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
-        Err(error) => unreadable(error.to_string()),
-    }
+/// One text of some, in a buffer that does not grow: a growing one would leave a part of the key behind.
+fn joined(parts: &[&str]) -> Secret {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| text.push_str(part));
+    Secret::new(text)
 }
 
 fn block(text: &str, label: &str) -> Option<String> {
@@ -219,5 +288,11 @@ pub fn pair(text: &str) -> Result<Pair, CertFault> {
     Ok(Pair { chain, key: key.ok_or(CertFault::NoKey)? })
 }
 
+#[cfg(test)]
+mod cuts;
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod simulated;
 #[cfg(test)]
 mod tests;
