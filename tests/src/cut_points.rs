@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use eyewall_core::cert::{CertView, bundle};
 
-use crate::apiserver::{ApiServer, Options};
+use crate::apiserver::{ApiServer, Authority, Options};
 use crate::node::Node;
+use crate::trust::vouched_for;
 
 const SOON: Duration = Duration::from_secs(20);
 /// The calls that change a file or tell a peer something.
@@ -38,6 +39,18 @@ pub fn renewal(api: &ApiServer, node: &Node) -> Result<()> {
     bootstrap(api, node)?;
     let hour = Duration::from_secs(3_600);
     in_force(node, &api.issue_node_certificate("node-a", now() - 50 * hour, now() + 22 * hour)?)
+}
+
+/// A certificate and a CA are in force that the bootstrap kubeconfig's has taken the place of.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn replaced_authority(api: &ApiServer, node: &Node) -> Result<()> {
+    bootstrap(api, node)?;
+    let hour = Duration::from_secs(3_600);
+    let old = Authority::new("kubernetes-ca", now() - 300 * 24 * hour, now() + 65 * 24 * hour)?;
+    std::fs::write(node.pki().join("cluster-ca.crt"), old.certificate_pem())?;
+    in_force(node, &old.issue_node_certificate("node-a", now() - hour, now() + 71 * hour)?)
 }
 
 /// A corrupt file is in force.
@@ -149,6 +162,7 @@ pub async fn run(scene: Scene, call: &str, nth: u32, cut: Cut) -> Result<bool> {
         ended = node.ended(Duration::from_secs(30)) => ended.map(|_| true)?,
         () = until_done(&pki) => false,
     };
+    goes_together(&pki).with_context(|| format!("{cut:?} at {call} {nth}"))?;
     let met = died || std::fs::read_to_string(node.path("trace"))?.contains("(INJECTED)");
     // A cut that is still to come must not meet the questions of this test. And a daemon that could not even begin says so
     // and ends; systemd starts it again.
@@ -167,6 +181,17 @@ pub async fn run(scene: Scene, call: &str, nth: u32, cut: Cut) -> Result<bool> {
     Ok(met)
 }
 
+/// Wherever it was cut: the certificate in force is one that the CA in force vouches for. A first boot has none yet, and what
+/// was corrupt before is none.
+fn goes_together(pki: &Path) -> Result<()> {
+    let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap_or_default();
+    let (ca, pem) = (read("cluster-ca.crt"), read("kubelet-client-current.pem"));
+    if bundle(&pem).is_ok_and(|found| found.key.is_some()) {
+        vouched_for(&ca, &pem)?;
+    }
+    Ok(())
+}
+
 fn is_good(api: &ApiServer, node: &Node) -> Result<()> {
     let csrs = api.csrs();
     let mut keys: Vec<_> = csrs.iter().map(|csr| csr.public_key.clone()).collect();
@@ -179,8 +204,11 @@ fn is_good(api: &ApiServer, node: &Node) -> Result<()> {
     ensure!(keys.first() == Some(&leaf.public_key), "the certificate in force is not the requested one");
     ensure!(pem.key.is_some(), "the certificate in force has no key");
     for entry in std::fs::read_dir(node.pki())? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         ensure!(!name.contains("request"), "{name} is left");
+        let aside = name.contains(".quarantined") && bundle(&std::fs::read_to_string(entry.path())?).is_ok();
+        ensure!(!aside, "{name}: a usable certificate was put aside");
     }
     Ok(())
 }

@@ -7,3 +7,4 @@ pub mod container;
 pub mod cut_points;
 pub mod kubelet;
 pub mod node;
+pub mod trust;

@@ -2,7 +2,7 @@
 //! end is the same good state, with one request per key.
 
 use anyhow::{Result, ensure};
-use tests::cut_points::{Cut, Scene, bootstrap, points, quarantine, renewal, run};
+use tests::cut_points::{Cut, Scene, bootstrap, points, quarantine, renewal, replaced_authority, run};
 
 /// Runs beside each other.
 const ABREAST: usize = 8;
@@ -45,11 +45,21 @@ async fn at_every_step_of_a_quarantine() -> Result<()> {
     killed_at_every_step("quarantine", quarantine).await
 }
 
+#[tokio::test]
+async fn at_every_step_of_a_change_of_the_authority() -> Result<()> {
+    killed_at_every_step("replaced authority", replaced_authority).await
+}
+
 /// A disk that is full or fails once, at every operation on a file: the daemon gets over it without help.
 #[tokio::test]
 async fn an_error_at_every_file_operation() -> Result<()> {
     let changes_a_file = |call: &str| ["fsync", "rename", "symlink", "unlink", "link"].contains(&call);
-    for (name, scene) in [("bootstrap", bootstrap as Scene), ("renewal", renewal), ("quarantine", quarantine)] {
+    for (name, scene) in [
+        ("bootstrap", bootstrap as Scene),
+        ("renewal", renewal),
+        ("quarantine", quarantine),
+        ("replaced authority", replaced_authority),
+    ] {
         for error in ["ENOSPC", "EIO"] {
             cut_at(name, scene, Cut::Fail(error), changes_a_file).await?;
         }

@@ -149,7 +149,8 @@ pub async fn wait(client: &mut Client, sent: Sent, within: Duration) -> Result<R
     let path = format!(
         "{}&watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={}",
         selecting(&object.metadata.name),
-        within.as_secs()
+        // 0 would be the server's own choice.
+        within.as_secs().max(1)
     );
     let mut lines = match client.stream(&path).await? {
         Ok(lines) => lines,
