@@ -10,14 +10,14 @@ use super::*;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-struct Issued {
-    proven: Proven,
-    chain: String,
-    key: Secret,
+pub(super) struct Issued {
+    pub proven: Proven,
+    pub chain: String,
+    pub key: Secret,
 }
 
 /// A certificate that was proved, as core proves it.
-fn issued() -> Issued {
+pub(super) fn issued() -> Issued {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -42,7 +42,7 @@ fn issued() -> Issued {
 }
 
 fn store(root: &Path) -> Store {
-    Store { directory: root.join("pki"), kubeconfig: root.join("kubeconfig"), keep: 3 }
+    Store { directory: root.join("pki"), kubeconfig: root.join("kubeconfig"), keep: 3, disk: Kernel }
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -159,16 +159,16 @@ fn key_and_request_come_back_together_or_not_at_all() {
     let store = store(root.path());
     let key = Secret::new("-----BEGIN PRIVATE KEY-----\nQUJD\n-----END PRIVATE KEY-----\n".to_owned());
     let request = "-----BEGIN CERTIFICATE REQUEST-----\nQUJD\n-----END CERTIFICATE REQUEST-----\n";
-    assert!(store.read_request().is_none());
+    assert!(store.read_request().unwrap().is_none());
     store.write_request(&key, request).unwrap();
-    let open = store.read_request().unwrap();
+    let open = store.read_request().unwrap().unwrap();
     assert_eq!((open.key, open.request.as_str()), (key.clone(), request));
     let path = store.directory.join("kubelet-client-request.pem");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
     for cut in 0..text.len() - 1 {
         std::fs::write(&path, &text[..cut]).unwrap();
-        assert!(store.read_request().is_none(), "cut at {cut}");
+        assert!(store.read_request().unwrap().is_none(), "cut at {cut}");
     }
     store.forget_request().unwrap();
     store.forget_request().unwrap();
@@ -212,4 +212,40 @@ fn what_is_no_file_or_too_large_is_unreadable_and_not_corrupt() {
     std::fs::remove_dir(store.current()).unwrap();
     std::fs::write(store.current(), vec![b'x'; 300_000]).unwrap();
     assert!(matches!(store.read_current(), Found::Unreadable(_)), "huge");
+}
+
+#[test]
+fn a_store_taken_over_from_the_kubelet_is_pruned_to_the_newest() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path());
+    std::fs::create_dir_all(&store.directory).unwrap();
+    let name = |number: u64| {
+        let day = jiff::Timestamp::from_second(i64::try_from(1_700_000_000 + number * 200_000).unwrap()).unwrap();
+        format!("kubelet-client-{}.pem", day.strftime("%Y-%m-%d-%H-%M-%S"))
+    };
+    for number in 0..150 {
+        std::fs::write(store.directory.join(name(number)), "chain and key").unwrap();
+    }
+    symlink(store.directory.join(name(149)), store.current()).unwrap();
+    // What else the kubelet leaves, and what is put aside and cut short here.
+    let others = [
+        ("kubelet.crt", true),
+        ("kubelet.key", true),
+        ("kubelet-client-2023-11-14-22-13-20.pem.9.quarantined", false),
+        ("kubelet-client-2023-11-14-22-13-20.pem.10.quarantined", true),
+        ("kubelet-client-current.pem.11.quarantined", true),
+        (".kubelet-client-2026-01-01-00-00-00.pem.new", false),
+        (".kubelet-client-request.pem.new", false),
+    ];
+    for (name, _) in others {
+        std::fs::write(store.directory.join(name), "a key, perhaps").unwrap();
+    }
+    assert_eq!(store.sweep().unwrap(), 2);
+    assert_eq!(store.prune().unwrap(), 147 + 1);
+    let mut want: Vec<String> = others.iter().filter(|(_, stays)| *stays).map(|(name, _)| (*name).to_owned()).collect();
+    want.extend((147..150).map(name));
+    want.push(CURRENT.to_owned());
+    want.sort();
+    assert_eq!(names(&store), want);
+    assert_eq!((store.sweep().unwrap(), store.prune().unwrap()), (0, 0));
 }
