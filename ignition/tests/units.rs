@@ -138,6 +138,153 @@ fn systemd_has_nothing_to_say_about_the_broken_glass() {
     assert_eq!(config.certificates.owner, eyewall_core::config::Owner::Kubelet);
 }
 
+/// A host with a kubelet.service of Typhoon's, and what is put over it by name.
+fn typhoon(os: &str, drop_ins: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = root();
+    let at = |path: &str| root.path().join("etc/systemd/system").join(path);
+    fs::copy(cases::path(&format!("tests/typhoon/kubelet-{os}.service")), at("kubelet.service")).unwrap();
+    fs::create_dir_all(at("kubelet.service.d")).unwrap();
+    for (name, unit) in drop_ins {
+        fs::copy(units().join(unit), at(&format!("kubelet.service.d/{name}"))).unwrap();
+    }
+    // Units that it names and that are the OS's.
+    for unit in ["rpc-statd", "docker"] {
+        fs::write(at(&format!("{unit}.service")), "[Service]\nExecStart=/usr/bin/bash\n").unwrap();
+    }
+    for unit in ["eyewall.socket", "eyewall.service"] {
+        fs::copy(units().join(unit), at(unit)).unwrap();
+    }
+    let mkdir = root.path().join("usr/bin/mkdir");
+    fs::copy(root.path().join("usr/bin/bash"), mkdir).unwrap();
+    root
+}
+
+fn verify_kubelet(root: &Path) -> Output {
+    let root = format!("--root={}", root.display());
+    tool("systemd-analyze", &["verify", "--man=no", &root, "kubelet.service"])
+}
+
+/// What systemd makes of a unit and its drop-ins, by its own rule: an empty assignment of a list clears it.
+fn assignments(root: &Path, key: &str) -> Vec<String> {
+    let directory = root.join("etc/systemd/system");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory.join("kubelet.service.d")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.insert(0, directory.join("kubelet.service"));
+    let mut values = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap().replace("\\\n", " ");
+        for value in text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')) {
+            if value.is_empty() {
+                values.clear();
+            } else {
+                values.push(value.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+    values
+}
+
+/// The switch-over, and both doors back out of it, over Typhoon's own units.
+#[test]
+fn systemd_has_nothing_to_say_about_the_switch_over() {
+    let take_over = ("50-eyewall.conf", "take-over.conf");
+    for (os, glass) in [("fcos", "break-glass-podman.conf"), ("flatcar", "break-glass-docker.conf")] {
+        for (name, drop_ins) in [
+            ("Typhoon's own", &[][..]),
+            ("taken over", &[take_over][..]),
+            ("taken over, and the glass broken", &[take_over, ("99-break-glass.conf", glass)]),
+            ("the glass broken over Typhoon's own", &[("99-break-glass.conf", glass)]),
+        ] {
+            let root = typhoon(os, drop_ins);
+            let output = verify_kubelet(root.path());
+            assert!(output.status.success(), "{os}, {name}: {}", text(&output));
+            assert_eq!(text(&output), "", "{os}, {name}: not even a warning");
+        }
+    }
+    let broken = typhoon("fcos", &[take_over]);
+    let drop_in = broken.path().join("etc/systemd/system/kubelet.service.d/50-eyewall.conf");
+    let without = fs::read_to_string(&drop_in).unwrap().replace("\nExecStart=\n", "\n");
+    fs::write(&drop_in, without).unwrap();
+    assert_ne!(text(&verify_kubelet(broken.path())), "", "two ExecStart= are noticed");
+}
+
+/// After the switch-over the unit does what units/kubelet.service does; nothing of Typhoon's steps is left.
+#[test]
+fn a_unit_that_was_taken_over_is_ours() {
+    let ours = fs::read_to_string(units().join("kubelet.service")).unwrap();
+    for os in ["fcos", "flatcar"] {
+        let root = typhoon(os, &[("50-eyewall.conf", "take-over.conf")]);
+        for key in ["ExecStartPre", "ExecStart", "ExecStop", "ExecStopPost"] {
+            let want: Vec<&str> = ours.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect();
+            assert_eq!(assignments(root.path(), key), want, "{os} {key}");
+        }
+        for key in [
+            "Type",
+            "Delegate",
+            "KillMode",
+            "TimeoutStopSec",
+            "SuccessExitStatus",
+            "Restart",
+            "RestartSec",
+            "StartLimitIntervalSec",
+        ] {
+            let want = ours.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            let got = assignments(root.path(), key);
+            assert_eq!(got.last().map(String::as_str), want, "{os} {key}");
+        }
+    }
+}
+
+/// The kubelet that Typhoon's unit runs, by the flags of its container, is the one that runs after the switch-over.
+#[test]
+fn the_kubelet_of_typhoons_unit_keeps_its_flags_and_mounts() {
+    use eyewall_core::config::{Source, read};
+    use eyewall_core::hostname::node_name;
+    use eyewall_core::kubelet::{Container, DOCKER, Host, PODMAN, plan, take_over};
+    for (os, key, runtime, release) in [
+        ("fcos", "ExecStart", PODMAN, &eyewall_core::os::FCOS),
+        ("flatcar", "ExecStartPre", DOCKER, &eyewall_core::os::FLATCAR),
+    ] {
+        let root = typhoon(os, &[]);
+        let run = assignments(root.path(), key).into_iter().find(|line| line.contains(" run ")).unwrap();
+        let (before, flags) = run.split_once(" ${KUBELET_IMAGE} ").unwrap();
+        let flags: Vec<String> = flags.split(' ').map(str::to_owned).collect();
+        let container = Container {
+            runtime,
+            id: "0".repeat(64),
+            reference: "quay.io/poseidon/kubelet:v1.36.2".to_owned(),
+            digest: None,
+            created_at: eyewall_core::time::Time::from_unix(0),
+            arguments: Some(flags.clone()),
+        };
+        let fragment = take_over::fragment(&container).unwrap();
+        let config = read(&[Source { name: "50-take-over.toml".to_owned(), text: fragment }]).unwrap();
+        let name = node_name(config.node.name.as_deref(), "").unwrap();
+        let host = Host { os: release, selinux: false, resolved: true, runtime };
+        let plan = plan(&config, &host, Some(&name), &[]).unwrap();
+        let (gone, new) = take_over::difference(&flags, plan.flags());
+        assert_eq!(gone, ["--bootstrap-kubeconfig=/etc/kubernetes/kubeconfig"], "{os}");
+        assert_eq!(new, ["--rotate-certificates=false"], "{os}");
+        let mounts = |line: &str| -> Vec<String> {
+            line.split(" --volume ").skip(1).map(|mount| mount.split(' ').next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(mounts(&plan.run(&plan.images[0]).join(" ")), mounts(before), "{os}");
+    }
+}
+
+/// The fragments are configurations, and the later one wins.
+#[test]
+fn the_fragments_say_who_owns_the_certificate() {
+    use eyewall_core::config::{Owner, Source, read};
+    let source = |name: &str| Source { name: name.to_owned(), text: fs::read_to_string(units().join(name)).unwrap() };
+    let owner =
+        |names: &[&str]| read(&names.iter().map(|name| source(name)).collect::<Vec<_>>()).unwrap().certificates.owner;
+    assert_eq!(owner(&["observe.toml"]), Owner::Kubelet);
+    assert_eq!(owner(&["observe.toml", "take-over.toml"]), Owner::Eyewall);
+    assert_eq!(owner(&["observe.toml", "take-over.toml", "break-glass.toml"]), Owner::Kubelet);
+}
+
 /// So that the tests above mean something.
 #[test]
 fn systemd_does_speak_up() {

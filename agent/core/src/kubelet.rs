@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use container::{Container, arguments_of_oci, of_docker, of_podman};
 pub use health::{Answer, Seen, Unit, judge};
-pub use image::{Attempt, Missed, Started, Unavailable, outdated};
+pub use image::{Attempt, Missed, Started, Unavailable, image_in_use, outdated};
 pub use mounts::Mount;
 pub use runtime::{ALL, CONTAINER, DOCKER, PODMAN, Runtime, choose};
 
@@ -128,6 +128,11 @@ pub fn plan(config: &Config, host: &Host, named: Option<&NodeName>, extra: &[Str
 }
 
 impl Plan {
+    /// The kubelet's flags.
+    pub fn flags(&self) -> &[String] {
+        &self.flags
+    }
+
     /// The arguments after the runtime's name that run the kubelet from `image`, in the foreground.
     pub fn run(&self, image: &Image) -> Vec<String> {
         let mut arguments = self.runtime.run();
@@ -144,8 +149,8 @@ impl Plan {
 const FIXED_DIRECTORIES: [&str; 4] =
     ["/etc/cni/net.d", "/etc/kubernetes/manifests", "/opt/cni/bin", "/var/lib/kubelet/volumeplugins"];
 
-/// `/etc/kubernetes/ca.crt` on Typhoon: beside the KubeletConfiguration that names it.
-fn authority(config: &Config) -> PathBuf {
+/// The CA of those who may call the kubelet, `/etc/kubernetes/ca.crt` on Typhoon: beside the KubeletConfiguration that names it.
+pub fn authority(config: &Config) -> PathBuf {
     let directory = config.kubelet.config.parent().unwrap_or(Path::new("/"));
     directory.join("ca.crt")
 }

@@ -253,6 +253,7 @@ mod tests {
                 installed_total: 3,
                 failures_total: 2,
                 serving: None,
+                take_over: Vec::new(),
             },
             kubelet: KubeletStatus {
                 unit: "kubelet.service".to_owned(),

@@ -145,6 +145,9 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
             part.installed_total, part.failures_total
         ),
     );
+    for (index, command) in part.take_over.iter().enumerate() {
+        page.item(if index == 0 { "switch" } else { "" }, &clean(command));
+    }
     if let Some(serving) = &part.serving {
         page.blank();
         serving::part(page, serving, now);
@@ -178,6 +181,9 @@ fn kubelet_part(page: &mut Page, part: &KubeletStatus, now: Time) {
 
 fn image_lines(page: &mut Page, image: &ImageView, now: Time) {
     page.item("image", &format!("{}, chosen {} ago", clean(&image.reference), since(image.chosen_at, now)));
+    if let Some(digest) = image.digest.as_deref().filter(|digest| !image.reference.ends_with(digest)) {
+        page.item("digest", &clean(digest));
+    }
     if image.position > 0 {
         page.item("fallback", &format!("number {} after the first of the list is in use", image.position));
     }

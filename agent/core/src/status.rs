@@ -210,6 +210,9 @@ pub struct CertificatesStatus {
     /// The kubelet's serving certificate, where somebody keeps one (`certificates.serving`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingStatus>,
+    /// While the kubelet owns the certificate: the commands that hand it over to eyewall, in order, as root on this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub take_over: Vec<String>,
 }
 
 /// A certificate as told to people. Nothing here is secret.
@@ -301,7 +304,7 @@ pub struct KubeletStatus {
     pub reason: Reason,
     /// `podman` or `docker`; none if there is none on the host.
     pub runtime: Option<String>,
-    /// The image that `eyewall kubelet` last chose.
+    /// The image that it runs from: what `eyewall kubelet` last chose, or what the container runtime says of its container.
     pub image: Option<ImageView>,
     /// The unit's main process, if it runs.
     pub main_pid: Option<u32>,
@@ -318,8 +321,11 @@ pub struct ImageView {
     pub position: u32,
     /// Why the ones before it were not used.
     pub passed_over: Vec<Reason>,
-    /// When it was chosen.
+    /// When it was chosen; of a container that somebody else started, when that was made.
     pub chosen_at: Time,
+    /// The digest of the manifest it runs from, `sha256:<hex>`, where the container runtime knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// `GET /v1/events`. With `?follow=1` there is no frame: one [`EventRecord`] a line.

@@ -61,11 +61,33 @@ impl Files {
     /// # Errors
     /// Every fault of every file, one that cannot be read included.
     pub fn load(&self) -> Result<Loaded, Faults> {
+        self.read_all(None)
+    }
+
+    /// The same, as if there were this drop-in too; in the place of one of the same name.
+    ///
+    /// # Errors
+    /// As [`Files::load`].
+    pub fn load_with(&self, drop_in: Source) -> Result<Loaded, Faults> {
+        self.read_all(Some(drop_in))
+    }
+
+    fn read_all(&self, more: Option<Source>) -> Result<Loaded, Faults> {
         let mut faults = Vec::new();
         let mut sources = Vec::new();
+        let mut drop_ins = self.drop_ins(&mut faults);
+        if let Some(more) = &more {
+            drop_ins.push(PathBuf::from(&more.name));
+            drop_ins.sort();
+            drop_ins.dedup();
+        }
         let mut paths = vec![self.path.clone()];
-        paths.extend(self.drop_ins(&mut faults));
+        paths.append(&mut drop_ins);
         for path in &paths {
+            if let Some(more) = more.as_ref().filter(|more| Path::new(&more.name) == path) {
+                sources.push(more.clone());
+                continue;
+            }
             match read_file(path) {
                 Ok(Some(source)) => sources.push(source),
                 Ok(None) => {}
@@ -90,7 +112,8 @@ impl Files {
         }
     }
 
-    fn drop_in_directory(&self) -> PathBuf {
+    /// Where the drop-ins are: beside the file, `<path>.d`.
+    pub fn drop_in_directory(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".d");
         PathBuf::from(name)

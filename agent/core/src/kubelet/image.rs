@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Runtime;
+use super::{Container, Runtime};
 use crate::config::Image;
 use crate::status::{ImageView, Reason};
 use crate::time::Time;
@@ -95,8 +95,32 @@ impl Started {
                 position: u32::try_from(passed_over.len()).unwrap_or(u32::MAX),
                 passed_over,
                 chosen_at: now,
+                digest: image.digest().map(str::to_owned),
             },
         }
+    }
+}
+
+/// The image that the kubelet runs from: as it was chosen, with the digest that the runtime knows; of a container that nobody
+/// here started, what the runtime says. `images` is the configured list.
+pub fn image_in_use(started: Option<&Started>, container: Option<&Container>, images: &[String]) -> Option<ImageView> {
+    match (started, container) {
+        (Some(started), container) => {
+            let same = container.filter(|container| container.reference == started.image.reference);
+            let digest = started.image.digest.clone().or_else(|| same?.digest.clone());
+            Some(ImageView { digest, ..started.image.clone() })
+        }
+        (None, Some(container)) => {
+            let position = images.iter().position(|image| *image == container.reference);
+            Some(ImageView {
+                reference: container.reference.clone(),
+                position: u32::try_from(position.unwrap_or_default()).unwrap_or_default(),
+                passed_over: Vec::new(),
+                chosen_at: container.created_at,
+                digest: container.digest.clone(),
+            })
+        }
+        (None, None) => None,
     }
 }
 
@@ -160,6 +184,34 @@ mod tests {
         assert_eq!(view, started.image);
         let back: Started = serde_json::from_str(&json).expect("what was written");
         assert_eq!(back, started);
+    }
+
+    #[test]
+    fn the_image_is_the_chosen_one_or_the_containers() {
+        let started = Started::new(PODMAN, &image("quay.io/a/b:1"), Vec::new(), Time::from_unix(60));
+        let container = Container {
+            runtime: PODMAN,
+            id: "bb".to_owned(),
+            reference: "quay.io/a/b:1".to_owned(),
+            digest: Some("sha256:1".to_owned()),
+            created_at: Time::from_unix(61),
+            arguments: None,
+        };
+        let other = Container { reference: "quay.io/a/b:2".to_owned(), ..container.clone() };
+        let images = ["quay.io/a/b:2".to_owned(), "quay.io/a/b:1".to_owned()];
+        for (name, started, container, want) in [
+            ("ours", Some(&started), Some(&container), Some(("quay.io/a/b:1", 0, Some("sha256:1"), 60))),
+            ("ours, of which no runtime knows", Some(&started), None, Some(("quay.io/a/b:1", 0, None, 60))),
+            ("ours, and another is left over", Some(&started), Some(&other), Some(("quay.io/a/b:1", 0, None, 60))),
+            ("another's", None, Some(&container), Some(("quay.io/a/b:1", 1, Some("sha256:1"), 61))),
+            ("none", None, None, None),
+        ] {
+            let got = image_in_use(started, container, &images);
+            let got = got
+                .as_ref()
+                .map(|got| (got.reference.as_str(), got.position, got.digest.as_deref(), got.chosen_at.unix()));
+            assert_eq!(got, want, "{name}");
+        }
     }
 
     #[test]

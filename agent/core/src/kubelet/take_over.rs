@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::Container;
 use super::flags::{CONTAINERD, role};
-use crate::config::{Config, Role};
+use crate::config::{Config, Owner, Role};
 
 /// `units/take-over.conf`: the drop-in that makes Typhoon's kubelet.service run `eyewall kubelet`.
 pub const DROP_IN: &str = include_str!("../../../../units/take-over.conf");
@@ -17,9 +17,24 @@ pub const DROP_IN_PATH: &str = "/etc/systemd/system/kubelet.service.d/50-eyewall
 /// Where the configuration that goes with it goes.
 pub const FRAGMENT_PATH: &str = "/etc/eyewall/eyewall.toml.d/50-take-over.toml";
 
-/// How an operator hands a node over that eyewall watches, as shell commands, in this order.
-pub const COMMANDS: [&str; 2] =
-    ["eyewall kubelet take-over --write", "systemctl daemon-reload && systemctl restart kubelet"];
+/// What undoes the first door of the broken glass, by its documented name.
+const BREAK_GLASS: &str = "break-glass.toml";
+
+/// How an operator hands the certificate over to eyewall, as shell commands, in this order; none while eyewall owns it.
+/// `files` are those that the configuration was read from.
+pub fn commands(owner: Owner, files: &[String]) -> Vec<String> {
+    if owner == Owner::Eyewall {
+        return Vec::new();
+    }
+    match files.iter().find(|file| file.ends_with(BREAK_GLASS)) {
+        // `eyewall kubelet` is in the unit already.
+        Some(file) => vec![format!("rm {file}"), "systemctl restart kubelet".to_owned()],
+        None => vec![
+            "eyewall kubelet take-over --write".to_owned(),
+            "systemctl daemon-reload && systemctl restart kubelet".to_owned(),
+        ],
+    }
+}
 
 /// Why a container's flags cannot be taken over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

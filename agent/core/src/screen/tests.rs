@@ -70,6 +70,7 @@ fn good() -> Status {
             installed_total: 1,
             failures_total: 0,
             serving: None,
+            take_over: Vec::new(),
         },
         kubelet: KubeletStatus {
             unit: "kubelet.service".to_owned(),
@@ -83,6 +84,7 @@ fn good() -> Status {
                 position: 0,
                 passed_over: Vec::new(),
                 chosen_at: ago(12 * HOUR),
+                digest: None,
             }),
             main_pid: Some(977),
             restarts_total: 0,
@@ -232,7 +234,20 @@ fn fallback() -> Status {
             "quay.io/poseidon/kubelet:v1.36.9 does not exist: manifest unknown.",
         )],
         chosen_at: ago(60),
+        digest: None,
     });
+    status
+}
+
+/// A Typhoon node of today, with the agent beside it.
+fn watched() -> Status {
+    let mut status = good();
+    let part = &mut status.certificates;
+    part.owner = "kubelet".to_owned();
+    part.take_over = crate::kubelet::take_over::commands(crate::config::Owner::Kubelet, &[]);
+    if let Some(image) = &mut status.kubelet.image {
+        image.digest = Some(format!("sha256:{}", "ab".repeat(32)));
+    }
     status
 }
 
@@ -264,6 +279,7 @@ fn hosts_of_other_kinds() {
     for (name, status, width) in [
         ("anywhere", anywhere(), 80),
         ("fallback-image", fallback(), 80),
+        ("watched", watched(), 80),
         ("narrow", fallback(), NARROWEST),
         ("wide", fallback(), WIDEST),
     ] {

@@ -59,6 +59,13 @@ pub fn placeholder(root: &Root, directory: &Path) -> Result<(), StoreFault> {
         .map_err(|error| StoreFault::new(Kind::Write, &path, error))
 }
 
+/// Takes an empty placeholder away again: a kubelet that renews itself ends at an empty file, and bootstraps where there is none.
+pub fn no_placeholder(root: &Root, directory: &Path) -> Result<(), StoreFault> {
+    let path = root.at(directory).join(CURRENT);
+    let is_empty = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+    if is_empty { files::remove(&path) } else { Ok(()) }
+}
+
 /// What came of the CA file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
@@ -95,7 +102,7 @@ impl AuthorityFault {
 /// never an empty or broken one over a good one. A file that holds the CA beside others (an old and a new one) stays.
 pub fn authority(root: &Root, bootstrap: &Path, plan: &Plan) -> Result<Authority, AuthorityFault> {
     let path = root.at(&plan.authority);
-    let there = files::read(&path, LARGEST).ok().and_then(|content| certificates(&content.text));
+    let there = files::read(&path, LARGEST).ok().and_then(|content| certificates(content.text.expose()));
     let joined = match read_bootstrap(&root.at(bootstrap)) {
         Ok(joined) => joined,
         Err(reason) if there.is_some() => return Ok(Authority::Kept(reason)),

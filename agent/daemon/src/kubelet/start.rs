@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::place::{self, Authority, AuthorityFault, Root};
 use super::runtime::{self, Ended};
+use super::serving;
 use crate::events::Events;
 use crate::store::files::{self, StoreFault};
 
@@ -200,9 +201,11 @@ pub async fn prepare(request: &Request, events: &Events) -> Result<Ready, StartF
 fn lay_out(request: &Request, plan: &Plan, events: &Events) -> Result<(), StartFault> {
     let (root, config) = (&request.root, &request.config);
     place::directories(root, plan)?;
-    if config.certificates.owner == Owner::Eyewall {
-        place::placeholder(root, &config.certificates.directory)?;
+    match config.certificates.owner {
+        Owner::Eyewall => place::placeholder(root, &config.certificates.directory)?,
+        Owner::Kubelet => place::no_placeholder(root, &config.certificates.directory)?,
     }
+    serving::prepare(root, config, crate::clock::now(), events)?;
     match place::authority(root, &config.cluster.bootstrap_kubeconfig, plan)? {
         Authority::AsItWas => {}
         Authority::Written => tracing::info!("{} was written", plan.authority.display()),

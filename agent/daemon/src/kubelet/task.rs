@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use eyewall_core::config::Config;
+use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubelet::wedge::{self, Policy, Start, Step};
-use eyewall_core::kubelet::{Answer, Seen, Started, Unit, judge, outdated};
+use eyewall_core::kubelet::{Answer, Container, Seen, Started, Unit, image_in_use, judge, outdated};
 use eyewall_core::status::{Health, KubeletStatus, Reason};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, watch};
@@ -34,6 +34,9 @@ const SOON: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(50);
 /// One question that is not answered may be lost; two in a row are silence.
 const MISSES: u32 = 2;
+/// Said while both would renew.
+const TWO_OWNERS: &str = "it still renews its certificate itself, beside the agent: restart the kubelet, with \
+                          `eyewall kubelet` in its unit (`eyewall kubelet take-over --write` puts it there)";
 /// Larger than any record, in bytes.
 const RECORD_MAX: u64 = 64 * 1024;
 
@@ -58,6 +61,8 @@ pub struct Deps {
     pub process_name: fn(u32) -> Option<String>,
     /// The runtime the host has, for as long as there is no record.
     pub runtime: fn(&Config) -> Option<String>,
+    /// The container that is called `kubelet`, whoever started it.
+    pub container: fn() -> Option<Container>,
     /// How patient to be.
     pub policy: Policy,
 }
@@ -99,6 +104,8 @@ struct Task {
     unit: Result<Unit, Reason>,
     /// The runtime the host had at the last look.
     runtime: Option<String>,
+    /// The container at the last look.
+    container: Option<Container>,
     looked_at: Option<Duration>,
     /// Since when systemd could not be asked.
     unseen_since: Option<Duration>,
@@ -134,6 +141,7 @@ impl Task {
             systemd: None,
             unit: Err(Reason::new("not-looked-yet", "the agent has just started")),
             runtime: None,
+            container: None,
             looked_at: None,
             unseen_since: None,
             hinted: false,
@@ -160,6 +168,7 @@ impl Task {
         if self.is_look_due() {
             self.unit = self.look().await;
             self.runtime = (self.deps.runtime)(&config);
+            self.container = (self.deps.container)();
             let now = self.now();
             self.looked_at = Some(now);
             self.unseen_since = self.unit.is_err().then(|| self.unseen_since.unwrap_or(now));
@@ -171,7 +180,13 @@ impl Task {
         if !is_down {
             self.ask().await;
         }
-        let step = self.decide();
+        let step = match self.decide() {
+            // Whoever only looks restarts nothing that he did not start.
+            Step::Restart if config.certificates.owner == Owner::Kubelet && self.recorded.is_none() => {
+                Step::Silent(self.now())
+            }
+            step => step,
+        };
         if step == Step::Restart {
             self.restart().await;
         }
@@ -249,7 +264,7 @@ impl Task {
     fn read_record(&mut self) {
         let started = files::read(&self.deps.record, RECORD_MAX)
             .ok()
-            .and_then(|content| serde_json::from_str::<Started>(&content.text).ok());
+            .and_then(|content| serde_json::from_str::<Started>(content.text.expose()).ok());
         let now = self.now();
         self.recorded = match (self.recorded.take(), started) {
             (Some((old, since)), Some(new)) if old == new => Some((old, since)),
@@ -326,6 +341,11 @@ impl Task {
         if let Some(words) = recorded.and_then(|started| outdated(started, &config.kubelet.images)) {
             reason.message = format!("{}; {words}", reason.message);
         }
+        let is_up = self.unit.as_ref().is_ok_and(is_active);
+        let container = self.container.as_ref().filter(|_| is_up);
+        if config.certificates.owner == Owner::Eyewall && container.is_some_and(Container::renews_itself) {
+            reason.message = format!("{}; {TWO_OWNERS}", reason.message);
+        }
         let before = self.deps.status.borrow().clone();
         let now = Time((self.deps.clock)());
         let since = match &before {
@@ -333,9 +353,10 @@ impl Task {
             _ => now,
         };
         let unit = self.unit.as_ref().ok();
-        let runtime = match &self.recorded {
-            Some((started, _)) => Some(started.runtime.clone()),
-            None => self.runtime.clone(),
+        let runtime = match (recorded, container) {
+            (Some(started), _) => Some(started.runtime.clone()),
+            (None, Some(container)) => Some(container.runtime.id.to_owned()),
+            (None, None) => self.runtime.clone(),
         };
         let status = KubeletStatus {
             unit: self.unit_name.clone(),
@@ -344,7 +365,7 @@ impl Task {
             since,
             reason,
             runtime,
-            image: self.recorded.as_ref().map(|(started, _)| started.image.clone()),
+            image: image_in_use(recorded, container, &config.kubelet.images),
             main_pid: unit.and_then(|unit| unit.main_pid),
             restarts_total: self.restarts_total,
         };

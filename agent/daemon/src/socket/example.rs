@@ -38,6 +38,7 @@ pub fn status() -> Status {
             installed_total: 1,
             failures_total: 0,
             serving: None,
+            take_over: Vec::new(),
         },
         kubelet: KubeletStatus {
             unit: "kubelet.service".to_owned(),

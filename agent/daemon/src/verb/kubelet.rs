@@ -1,6 +1,8 @@
 //! `eyewall kubelet`: what kubelet.service runs. It ends in execve, so that systemd supervises the container runtime itself
 //! and the agent is nowhere in between.
 
+mod take_over;
+
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -50,12 +52,20 @@ enum EndVerb {
     Stop,
     /// Remove the kubelet's container, running or not (ExecStopPost=)
     Remove,
+    /// Show or write the two files that make this host's kubelet.service eyewall's, with the flags of the kubelet that runs
+    TakeOver(take_over::Args),
 }
 
 /// Runs the verb. Where all goes well it does not return.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
-    if let Some(verb) = args.end {
-        return end_container(global, args, verb);
+    match args.end {
+        None => {}
+        Some(EndVerb::Stop) => return end_container(global, args, End::Stop),
+        Some(EndVerb::Remove) => return end_container(global, args, End::Remove),
+        Some(EndVerb::TakeOver(flags)) => {
+            let plan = |config| Ok(plan_for(&request(args, config))?.plan);
+            return take_over::main(&files(global, args), &Root::new(&args.root), flags, plan);
+        }
     }
     if let Some(name) = &args.node_name
         && let Err(fault) = node_name(Some(name), "")
@@ -134,15 +144,11 @@ fn become_runtime(request: &Request, ready: &Ready, events: &Events) -> ExitCode
     fail(events, "container-runtime-not-run", &message, 1)
 }
 
-fn end_container(global: &Global, args: &Args, verb: EndVerb) -> ExitCode {
+fn end_container(global: &Global, args: &Args, what: End) -> ExitCode {
     // A container must be stopped whatever the configuration says by now.
     let config = match files(global, args).load() {
         Ok(loaded) => loaded.config,
         Err(_) => Config::default(),
-    };
-    let what = match verb {
-        EndVerb::Stop => End::Stop,
-        EndVerb::Remove => End::Remove,
     };
     let request = request(args, config);
     let ended = runtime().map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(end(&request, what)));

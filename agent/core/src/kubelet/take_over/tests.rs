@@ -125,3 +125,40 @@ fn a_quote_in_a_flag_stays_in_its_string() {
     let config = read(&[source]).expect("valid TOML");
     assert_eq!(config.kubelet.extra_args, ["--system-reserved=\"\\", "--v=3"]);
 }
+
+#[test]
+fn the_way_over_depends_on_who_stands_in_it() {
+    let files = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let observing = files(&["/etc/eyewall/eyewall.toml.d/10-observe.toml"]);
+    let broken = files(&["/etc/eyewall/eyewall.toml", "/etc/eyewall/eyewall.toml.d/99-break-glass.toml"]);
+    for (name, owner, files, want) in [
+        ("ours", Owner::Eyewall, &observing, ""),
+        (
+            "watched",
+            Owner::Kubelet,
+            &observing,
+            "eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
+        ),
+        (
+            "watched by a file of its own",
+            Owner::Kubelet,
+            &files(&[]),
+            "eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
+        ),
+        (
+            "the glass is broken",
+            Owner::Kubelet,
+            &broken,
+            "rm /etc/eyewall/eyewall.toml.d/99-break-glass.toml; systemctl restart kubelet",
+        ),
+    ] {
+        assert_eq!(commands(owner, files).join("; "), want, "{name}");
+    }
+    // And the drop-in says the same.
+    for command in commands(Owner::Kubelet, &observing) {
+        assert!(DROP_IN.contains(&format!("#   {command}\n")), "{command}");
+    }
+    for path in [DROP_IN_PATH, FRAGMENT_PATH] {
+        assert!(DROP_IN.contains(path), "{path}");
+    }
+}

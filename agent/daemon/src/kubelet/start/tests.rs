@@ -264,6 +264,13 @@ async fn a_kubeconfig_that_comes_is_waited_for_and_a_kubelet_of_its_own_needs_no
     let ready = bench.prepare().await.expect("the kubelet bootstraps itself");
     assert!(ready.arguments.contains(&"--bootstrap-kubeconfig=/etc/kubernetes/kubeconfig".to_owned()));
     assert!(!bench.host(PLACEHOLDER).exists(), "the store is the kubelet's");
+    // What was left for it as our kubelet is, it would end at.
+    std::fs::write(bench.host(PLACEHOLDER), "").expect("written");
+    bench.prepare().await.expect("ready");
+    assert!(!bench.host(PLACEHOLDER).exists(), "the empty placeholder is gone");
+    std::fs::write(bench.host(PLACEHOLDER), "a certificate").expect("written");
+    bench.prepare().await.expect("ready");
+    assert!(bench.host(PLACEHOLDER).exists(), "anything else stays");
 }
 
 #[tokio::test]

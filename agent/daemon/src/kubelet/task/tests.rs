@@ -190,6 +190,7 @@ impl Bench {
             record: root.path().join("kubelet.json"),
             process_name,
             runtime: |_| Some("docker".to_owned()),
+            container: || None,
             policy,
         }));
         Self {
