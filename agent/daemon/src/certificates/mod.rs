@@ -10,6 +10,8 @@ mod question;
 mod story;
 mod unchanged;
 mod wishes;
+#[cfg(test)]
+mod year;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
