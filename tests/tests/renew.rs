@@ -136,7 +136,8 @@ async fn observing_writes_nothing_and_reports_the_same() -> Result<()> {
     node.start()?;
     node.wait_for(SOON, "absent", "certificate-absent").await?;
     assert_eq!(std::fs::read_dir(node.pki())?.count(), 0, "not even a placeholder");
-    in_force(&node, &api.issue_node_certificate("node-a", now() - 60 * HOUR, now() + 12 * HOUR)?)?;
+    // Later than any kubelet renews by itself.
+    in_force(&node, &api.issue_node_certificate("node-a", now() - 70 * HOUR, now() + 2 * HOUR)?)?;
     node.stop().await?;
     node.start()?;
     let status = node.wait(SOON, |status| status.certificates.current.is_some()).await?;

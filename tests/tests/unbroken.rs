@@ -102,6 +102,10 @@ async fn a_revoked_token_and_the_end_of_the_certificate_and_a_fresh_kubeconfig()
     kubelet.says(&format!("serial={}", serial(&healed)?)).await?;
     kubelet.runs()?;
     assert_eq!(node.pid(), agent);
+    let events: Vec<_> = node.events().await?.into_iter().map(|event| event.event).collect();
+    for (event, times) in [("certificate-expired", 1), ("bootstrap-token-rejected", 1), ("certificate-recovered", 1)] {
+        assert_eq!(events.iter().filter(|told| *told == event).count(), times, "{event}: {events:?}");
+    }
     Ok(())
 }
 

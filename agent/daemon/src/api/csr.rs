@@ -19,6 +19,13 @@ pub struct Sent {
     version: String,
 }
 
+impl Sent {
+    /// Nothing more will come of it than what is there.
+    pub fn is_decided(&self) -> bool {
+        is_final(&self.object)
+    }
+}
+
 /// Sends the request, or finds the one that an earlier start sent: the name follows from the key. One that is known to be there
 /// (`is_sent`) is looked for first; if it is gone, it is sent again. `Err` is how the attempt ended.
 ///

@@ -114,7 +114,10 @@ async fn run(
         Ok(sent) => sent,
         Err(outcome) => return Ok(outcome.into()),
     };
-    told(Progress::Submitted);
+    // What was decided long ago is not waited for.
+    if !sent.is_decided() {
+        told(Progress::Submitted);
+    }
     let words = |reason: &str, message: &str| format!("{reason}: {message}");
     let chain_pem = match csr::wait(client, sent, on.watch).await? {
         Ok(Verdict::Issued(pem)) => pem,

@@ -31,6 +31,8 @@ pub struct Publisher {
     requested: Option<String>,
     /// The serial of the certificate in force that was told of last.
     adopted: Option<String>,
+    /// The serial of the certificate in force that has ended, and was told to have.
+    expired: Option<String>,
     /// What was told of the bootstrap credential.
     recovery: Option<Health>,
     /// The CA whose coming end was told.
@@ -48,6 +50,7 @@ impl Publisher {
             since: None,
             requested: None,
             adopted: None,
+            expired: None,
             recovery: None,
             ending: None,
             installed_total: 0,
@@ -69,6 +72,7 @@ impl Publisher {
         let status = self.view(Time(now), policy, world, memory, decision, reason);
         self.adoption(&status);
         self.authority(Time(now), &status);
+        self.expiry(Time(now), &status);
         self.change(&status);
         self.send(status);
     }
@@ -162,6 +166,34 @@ impl Publisher {
         }
     }
 
+    /// Tells once that the certificate in force has ended, whatever stands in the way of the next, and that there is one again.
+    fn expiry(&mut self, now: Time, status: &CertificatesStatus) {
+        let Some(current) = &status.current else { return };
+        if current.not_after <= now {
+            if self.expired.as_ref() != Some(&current.serial) {
+                self.expired = Some(current.serial.clone());
+                let not_after = current.not_after.to_string();
+                self.events.emit(
+                    &event::CERTIFICATE_EXPIRED,
+                    format!("The certificate with serial {} ended at {not_after}", current.serial),
+                    &[
+                        ("serial", &current.serial),
+                        ("not_after", &not_after),
+                        ("state", status.state.as_str()),
+                        ("kind", &status.reason.kind),
+                    ],
+                );
+            }
+        } else if self.expired.take().is_some() {
+            let before = self.told.as_ref().map_or(State::ExpiredRecovering, |(state, _)| *state);
+            self.events.emit(
+                &event::CERTIFICATE_RECOVERED,
+                "The kubelet's client certificate is valid again after it had expired",
+                &[("state_before", before.as_str()), ("serial", &current.serial)],
+            );
+        }
+    }
+
     /// Counts an attempt's end, and tells an installation.
     pub fn ended(&mut self, world: &World, ended: &Ended) {
         let Some(leaf) = &ended.installed else {
@@ -171,7 +203,6 @@ impl Publisher {
             return;
         };
         self.installed_total += 1;
-        let recovered = self.told.as_ref().is_some_and(|(state, _)| *state == State::ExpiredRecovering);
         let (node, not_after, not_before) =
             (status_node(world), leaf.not_after.to_string(), leaf.not_before.to_string());
         let fields = [
@@ -186,13 +217,6 @@ impl Publisher {
             format!("A certificate with serial {} was proved and installed; it ends at {not_after}", leaf.serial),
             &fields,
         );
-        if recovered {
-            self.events.emit(
-                &event::CERTIFICATE_RECOVERED,
-                "The kubelet's client certificate is valid again after it had expired",
-                &[("state_before", State::ExpiredRecovering.as_str()), ("serial", &leaf.serial)],
-            );
-        }
         self.adopted = Some(leaf.serial.clone());
     }
 

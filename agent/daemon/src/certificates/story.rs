@@ -4,7 +4,7 @@ use eyewall_core::event::{self, Event};
 use eyewall_core::status::CertificateState as State;
 
 /// The event that tells that the state is now `state` for `kind`; `None` where another event tells it already
-/// (an installation, a request).
+/// (an installation, a request, the certificate's end).
 pub fn event(state: State, kind: &str) -> Option<&'static Event> {
     Some(match (state, kind) {
         (_, "hostname-is-localhost" | "hostname-is-empty" | "hostname-is-invalid" | "node-name-is-invalid") => {
@@ -15,13 +15,14 @@ pub fn event(state: State, kind: &str) -> Option<&'static Event> {
         (_, "authority-expired") => &event::CA_EXPIRED,
         (_, "approval-pending" | "signature-pending") => &event::CERTIFICATE_PENDING,
         (State::ClockSuspect, _) => &event::CLOCK_SUSPECT,
-        (State::Valid, _) | (State::Requesting, "certificate-absent" | "certificate-not-yet-valid") => return None,
+        (State::Valid, _)
+        | (State::Requesting, "certificate-absent" | "certificate-not-yet-valid")
+        | (State::ExpiredRecovering, "certificate-expired") => return None,
         (
             State::RenewalDue,
             "renewal-due" | "renewal-asked" | "less-left-than-asked" | "node-name-changed" | "authority-changed",
         ) => &event::CERTIFICATE_RENEWAL_DUE,
         (State::RenewalOverdue, "renewal-overdue") => &event::CERTIFICATE_RENEWAL_OVERDUE,
-        (State::ExpiredRecovering, "certificate-expired") => &event::CERTIFICATE_EXPIRED,
         (State::Absent, "certificate-absent") => &event::CERTIFICATE_STATE_CHANGED,
         _ => &event::CERTIFICATE_FAILED,
     })
@@ -50,7 +51,8 @@ mod tests {
             (State::Denied, "request-denied", Some("certificate-denied")),
             (State::Denied, "request-failed", Some("certificate-denied")),
             (State::Denied, "request-forbidden", Some("certificate-failed")),
-            (State::ExpiredRecovering, "certificate-expired", Some("certificate-expired")),
+            (State::ExpiredRecovering, "certificate-expired", None),
+            (State::ExpiredRecovering, "request-deleted", Some("certificate-failed")),
         ] {
             assert_eq!(event(state, kind).map(|event| event.name), want, "{state:?} {kind}");
         }
