@@ -30,6 +30,7 @@ pub mod report;
 pub mod seen;
 pub mod selinux_watch;
 pub mod source;
+pub mod ssh_plan;
 pub mod units;
 pub mod verdict;
 

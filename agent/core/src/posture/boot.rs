@@ -1,5 +1,6 @@
 //! How the host was booted, and how it will be: the kernel's command line, and the entries of the boot loader.
 
+use super::read::authorized_keys::parse_line;
 use super::read::kernel_line::KernelLine;
 use super::{Item, Seen, Source, Unseen};
 
@@ -167,6 +168,12 @@ pub fn keep(text: &str) -> String {
                 format!("{name}={value}")
             }
         }
+        // Flatcar takes a public key from here; which one is worth knowing.
+        Some(key) if name == "sshkey" => match parse_line(key) {
+            Some(key) => format!("{name}=\"{} {}\"", key.kind, key.fingerprint),
+            None if key.split(' ').any(|word| word.starts_with("SHA256:")) => format!("{name}=\"{key}\""),
+            None => format!("{name}=\"{KEPT_OUT}\""),
+        },
         Some(_) => format!("{name}=\"{KEPT_OUT}\""),
     };
     line.arguments().iter().map(kept).collect::<Vec<_>>().join(" ")

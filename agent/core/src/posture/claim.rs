@@ -251,6 +251,14 @@ pub const TERRAFORM_PROVIDERS: Claim = Claim {
     reach: Reach::OutOfScope,
     beyond: "Terraform verifies them on the workstation that runs it.",
 };
+/// What the page does not say of the kubelet, and the CIS benchmark asks for.
+pub const KUBELET: Claim = Claim {
+    id: "kubelet",
+    part: OURS,
+    sentence: "The kubelet answers only those whom the API server lets, and is set up as it was installed",
+    reach: Reach::Verify,
+    beyond: "What the API server lets whom is the cluster's, not the node's.",
+};
 /// What the page does not claim, and a node should still hold.
 pub const SECRETS_ON_DISK: Claim = Claim {
     id: "secrets-on-disk",
@@ -269,7 +277,7 @@ pub const OWN_SANDBOX: Claim = Claim {
 };
 
 /// Every claim, in the order of the page.
-pub const CLAIMS: [&Claim; 27] = [
+pub const CLAIMS: [&Claim; 28] = [
     &ETCD_TLS,
     &KUBELET_CERTIFICATES,
     &ADMIN_KUBECONFIG,
@@ -295,6 +303,7 @@ pub const CLAIMS: [&Claim; 27] = [
     &KUBELET_IMAGE,
     &FLANNEL_CNI,
     &TERRAFORM_PROVIDERS,
+    &KUBELET,
     &SECRETS_ON_DISK,
     &OWN_SANDBOX,
 ];

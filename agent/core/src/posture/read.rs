@@ -3,8 +3,10 @@
 //!
 //! What a reader returns is either judged at once, or it is a record of evidence: then it has `Serialize` and `Deserialize`, and no field for a secret.
 
+pub mod accounts;
 pub mod argv;
 pub mod audit;
+pub mod authorized_keys;
 pub mod cgroup;
 pub mod cluster;
 pub mod cni;
@@ -25,6 +27,7 @@ pub mod selinux;
 pub mod selinux_netlink;
 pub mod selinux_policy;
 pub mod sock_diag;
+pub mod sshd;
 pub mod update_engine;
 pub mod user_data;
 pub mod zincati;

@@ -1,0 +1,310 @@
+//! "Hosts limit logins to SSH key-based auth (user core)": what sshd is set up to do, what the running one offers, who could log in
+//! otherwise, whose keys are there, and every other way in.
+
+mod accounts;
+mod config;
+mod daemon;
+mod keys;
+mod probes;
+mod ways;
+
+use crate::posture::boot::{CMDLINE, ENTRIES, ENTRY, OEM_GRUB};
+use crate::posture::claim;
+use crate::posture::units::UNITS;
+use crate::posture::{Accepts, Check, Seen, Severity, Worth, also, needs, nothing_promised};
+
+pub use accounts::{GROUP, GROUP_OF_OS, PASSWD, PASSWD_OF_OS, SHADOW, USERDB_ETC, USERDB_RUN};
+pub use config::{ADDRESSES, Addresses, DROP_IN, DROP_INS, EFFECTIVE, KEYTAB, SSHD_CONFIG};
+pub use daemon::{CONFIG_STAT, DROP_IN_STAT, Listener, SSHD, Sshd};
+pub use keys::{AUTHORIZED_KEYS, KEY_FILES, KeyFile, KeyFiles};
+pub use probes::{
+    BANNERS, Banner, Banners, HOST_KEY, HOST_KEYS, HostKey, HostKeyAnswer, HostKeys, KeyAnswer, METHODS, MethodsAnswer,
+    QUERIED_KEYS,
+};
+
+/// The family.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "ssh-settings",
+        title: "sshd is set up to let in by key only, for everybody from everywhere",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[
+            needs(&EFFECTIVE),
+            needs(&SSHD_CONFIG),
+            needs(&DROP_INS).or_absent().or_empty(),
+            needs(&DROP_IN).or_none().or_empty(),
+            needs(&ADDRESSES),
+            needs(&PASSWD),
+            needs(&PASSWD_OF_OS).or_absent(),
+            needs(&SHADOW),
+            needs(&KEYTAB).or_absent().whatever_it_says(),
+        ],
+        judge: config::judge,
+        worth: Worth::Proves(
+            "sshd resolves its files to keys only, for each account and address that a Match could tell apart.",
+        ),
+        not: "That the running sshd has read these files, or has no options on its command line: see ssh-offered-methods.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-offered-methods",
+        title: "The running sshd offers keys only",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[
+            needs(&METHODS),
+            needs(&PASSWD),
+            needs(&PASSWD_OF_OS).or_absent(),
+            needs(&SHADOW),
+            needs(&KEYTAB).or_absent().whatever_it_says(),
+        ],
+        judge: probes::methods,
+        worth: Worth::Proves(
+            "sshd itself was asked, without credentials, what it would take: from this host, for each account and for a stranger.",
+        ),
+        not: "What it offers to other addresses: see ssh-settings.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-accepted-keys",
+        title: "The running sshd takes core's keys and no other",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[needs(&QUERIED_KEYS), needs(&KEY_FILES), needs(&AUTHORIZED_KEYS).or_none().or_absent()],
+        judge: probes::accepted_keys,
+        worth: Worth::Proves(
+            "Each key was offered without a signature: those on disk are taken, a fresh one is refused.",
+        ),
+        not: "That no key is taken that nobody thought of offering.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-host-key",
+        title: "What answers on port 22 is this host's sshd, on each address",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[needs(&HOST_KEY), needs(&HOST_KEYS), needs(&ADDRESSES)],
+        judge: probes::host_key,
+        worth: Worth::Proves("The key exchange on each of the node's addresses proved possession of this host's key."),
+        not: "Where other machines' packets to those addresses go.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-command-line",
+        title: "sshd runs without options on its command line",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&SSHD), needs(&UNITS)],
+        judge: daemon::command_line,
+        worth: Worth::Proves("Nothing on the command line of the listening sshd, or of its unit, overrides the files."),
+        not: "What the files say: see ssh-settings.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-config-loaded",
+        title: "sshd was loaded after its files were last changed",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Low,
+        reads: &[
+            needs(&SSHD),
+            needs(&CONFIG_STAT).whatever_it_says(),
+            needs(&DROP_INS).or_absent().or_empty(),
+            needs(&DROP_IN_STAT).or_none().whatever_it_says(),
+        ],
+        judge: daemon::loaded,
+        worth: Worth::Reports("The files are no newer than the last start or reload that systemd knows of."),
+        not: "That a reload by signal happened or did not: see ssh-offered-methods for what sshd does.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-passwords",
+        title: "No account has a password, and none needs none",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[needs(&PASSWD), needs(&PASSWD_OF_OS).or_absent(), needs(&SHADOW)],
+        judge: accounts::passwords,
+        worth: Worth::Proves(
+            "No account of the host's own files can be opened with a password, at the console or anywhere else.",
+        ),
+        not: "Accounts that come from elsewhere (userdb, LDAP): see accounts-userdb.",
+        cis: &[],
+        expects: Accepts::Names("accounts that may have a password"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-root",
+        title: "Only root is root",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Critical,
+        reads: &[needs(&PASSWD), needs(&PASSWD_OF_OS).or_absent()],
+        judge: accounts::only_root,
+        worth: Worth::Proves("No second account has the user number 0."),
+        not: "Who may become root: core may, by design, without a password.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-shells",
+        title: "Only core and root have a shell",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&PASSWD), needs(&PASSWD_OF_OS).or_absent()],
+        judge: accounts::shells,
+        worth: Worth::Proves("No other account of the host's own files gets a shell from a login."),
+        not: "That an account without a shell cannot forward ports where it has a key: see ssh-keys.",
+        cis: &[],
+        expects: Accepts::Names("further accounts that may have a shell"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-groups",
+        title: "Only core may become root",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&GROUP), needs(&GROUP_OF_OS).or_absent(), needs(&PASSWD), needs(&PASSWD_OF_OS).or_absent()],
+        judge: accounts::groups,
+        worth: Worth::Proves("Nobody but core is in a group that amounts to root (sudo, wheel, docker, ...)."),
+        not: "What sudoers says beyond groups: core has NOPASSWD there, so a login as core is a login as root.",
+        cis: &[],
+        expects: Accepts::Names("further accounts that may be in such a group"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-userdb",
+        title: "No account comes from a drop-in record",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&USERDB_ETC).or_absent().or_empty(), needs(&USERDB_RUN).or_absent().or_empty()],
+        judge: accounts::userdb,
+        worth: Worth::Proves("There are no JSON user records for nss-systemd to serve."),
+        not: "That no other module of nsswitch.conf serves accounts.",
+        cis: &[],
+        expects: Accepts::Names("records that may be there (`name.user`)"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-keys",
+        title: "Each key is core's, and came with the host",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[needs(&KEY_FILES), needs(&AUTHORIZED_KEYS).or_none().or_absent(), needs(&CMDLINE)],
+        judge: keys::judge,
+        worth: Worth::Proves(
+            "Every key lies in a file of Ignition or Afterburn of the account core, or is on the kernel's command line.",
+        ),
+        not: "Who holds the private keys; Afterburn's keys can be changed in the cloud's metadata after boot.",
+        cis: &[],
+        expects: Accepts::Names("fingerprints of further keys"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "console-autologin",
+        title: "No console logs somebody in by itself",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Critical,
+        reads: &[needs(&UNITS)],
+        judge: ways::autologin,
+        worth: Worth::Proves("No loaded getty, as systemd has it with every drop-in, logs in without asking."),
+        not: "Who reaches the console.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "console-rescue-shell",
+        title: "Rescue and emergency mode ask for root's password",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&UNITS)],
+        judge: ways::rescue_shell,
+        worth: Worth::Proves(
+            "The loaded rescue and emergency services force no shell: with root locked they give none.",
+        ),
+        not: "What the initramfs does when the root file system cannot be mounted.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "debug-shell",
+        title: "No debug shell, in this boot or the next",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Critical,
+        reads: &[
+            needs(&UNITS),
+            needs(&CMDLINE),
+            needs(&ENTRIES).or_absent(),
+            needs(&ENTRY).or_none(),
+            needs(&OEM_GRUB).or_absent().whatever_it_says(),
+        ],
+        judge: ways::debug_shell,
+        worth: Worth::Proves(
+            "systemd's debug shell is off, and no argument of a boot asks for a shell, another init or a rescue mode.",
+        ),
+        not: "What somebody types at the console of the boot loader.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+    Check {
+        id: "remote-access",
+        title: "No other service lets people in",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[needs(&UNITS)],
+        judge: ways::other_services,
+        worth: Worth::Proves("None of the services that are known to give a shell or run commands from outside is up."),
+        not: "That a service which is not known to this list gives none.",
+        cis: &[],
+        expects: Accepts::Names("units that may be up (`tailscaled.service`)"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "second-sshd",
+        title: "There is one sshd, on port 22",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::High,
+        reads: &[needs(&UNITS), needs(&BANNERS)],
+        judge: ways::second_sshd,
+        worth: Worth::Proves(
+            "No other unit runs sshd, and no other port that can be reached from outside greets as an SSH server.",
+        ),
+        not: "What listens in another network namespace.",
+        cis: &[],
+        expects: Accepts::Names("further ports that may greet as SSH"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "ssh-vsock",
+        title: "The hypervisor has no SSH socket of its own",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Low,
+        reads: &[needs(&UNITS), also(&CMDLINE)],
+        judge: ways::vsock,
+        worth: Worth::Proves("systemd-ssh-generator has bound no AF_VSOCK listener."),
+        not: "What else the hypervisor can do to its guest, which is anything.",
+        cis: &[],
+        expects: Accepts::Nothing,
+        promised: nothing_promised,
+    },
+];
+
+/// Why a password method is harmless on this host, if it is: on Flatcar sshd itself does not forbid passwords, and the claim holds only
+/// because no account has one. Elsewhere the OS forbids them, and an offer is drift.
+fn harmless_because(seen: &Seen<'_>, openable: &[String]) -> Option<&'static str> {
+    (seen.expect.os.id == crate::os::FLATCAR.id && openable.is_empty()).then_some("no account has a password")
+}
