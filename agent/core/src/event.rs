@@ -55,6 +55,7 @@ pub const FIELDS: &[&str] = &[
     "runtime",      // `podman` or `docker`
     "serial",       // the serial of a certificate
     "sha256",       // the hash of its DER; the API server's `credential-id` names the same
+    "skew_seconds", // how far a clock is ahead or was set ahead; negative: behind, back
     "state",        // a certificate state
     "state_before", // the one it was in
     "task",         // a loop of the agent

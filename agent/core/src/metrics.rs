@@ -249,7 +249,7 @@ mod tests {
                 ca: None,
                 may_be_off_until: None,
                 recovery: None,
-                clock: ClockView { trusted: true, reason: reason.clone() },
+                clock: ClockView { trusted: true, reason: reason.clone(), skew_seconds: None },
                 installed_total: 3,
                 failures_total: 2,
                 serving: None,

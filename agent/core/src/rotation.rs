@@ -6,6 +6,8 @@
 
 mod attempt;
 pub mod clock;
+pub mod clock_step;
+mod doubt;
 mod held;
 mod schedule;
 mod watching;
@@ -14,6 +16,7 @@ pub mod wish;
 use std::time::{Duration, SystemTime};
 
 pub use attempt::{Attempt, Outcome, Streaks};
+pub use clock::{CLOCK_FRESH, Clock};
 pub use schedule::{Schedule, schedule};
 pub use wish::Wish;
 
@@ -22,6 +25,7 @@ use crate::config::Owner;
 use crate::hostname::{NodeName, NodeNameFault};
 use crate::status::{CertificateState as State, Reason};
 use crate::time::Time;
+use doubt::{Standing, standing};
 use held::Held;
 
 /// Nothing is ever slept over longer: the wall clock may jump and the sleep does not notice.
@@ -32,8 +36,6 @@ const FAR: Duration = Duration::from_secs(86_400);
 pub const RECOVERY_EVERY: Duration = Duration::from_secs(86_400);
 /// How soon again, if the server could not be asked.
 const RECOVERY_AGAIN: Duration = Duration::from_secs(3_600);
-/// How long an answer about the clock counts.
-pub const CLOCK_FRESH: Duration = Duration::from_secs(900);
 
 /// What the shell saw.
 #[derive(Clone, Debug)]
@@ -117,17 +119,6 @@ pub struct Request {
     pub public_key: Vec<u8>,
     /// When it was made.
     pub since: Time,
-}
-
-/// What is known of the clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// When that was found out, by the clock itself.
-    pub at: Time,
-    /// May it be trusted?
-    pub trusted: bool,
-    /// The evidence.
-    pub reason: Reason,
 }
 
 /// With which identity to ask.
@@ -256,7 +247,8 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
             );
         }
     };
-    match &seen.bootstrap {
+    let ca_end = match &seen.bootstrap {
+        Ok(ca_end) => *ca_end,
         Err(reason) => {
             return idle(
                 now,
@@ -266,21 +258,21 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
                 None,
             );
         }
-        Ok(ca_end) if now >= *ca_end && seen.clock.as_ref().is_none_or(|clock| clock.trusted) => {
-            return idle(
-                now,
-                state(State::CaExpired),
-                Reason::new(
-                    "authority-expired",
-                    format!(
-                        "the cluster CA of the bootstrap kubeconfig ended at {ca_end}: no certificate can be issued; the cluster needs a new CA"
-                    ),
+    };
+    // Once it has ended it stays so; what a clock that was trusted said does not grow old, and is void when the clock is set.
+    if now >= ca_end && seen.clock.as_ref().is_some_and(|clock| clock.trusted) {
+        return idle(
+            now,
+            state(State::CaExpired),
+            Reason::new(
+                "authority-expired",
+                format!(
+                    "the cluster CA of the bootstrap kubeconfig ended at {ca_end}: no certificate can be issued; the cluster needs a new CA"
                 ),
-                "the bootstrap kubeconfig is read again as soon as it changes",
-                None,
-            );
-        }
-        Ok(_) => {}
+            ),
+            "the bootstrap kubeconfig is read again as soon as it changes",
+            None,
+        );
     }
     if let Some(request) = &seen.request
         && request.common_name != node.common_name()
@@ -319,25 +311,17 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         next_at: None,
         step,
     };
+    // Before a key is made: one left behind by a clock that was wrong would be taken for a renewal cut short.
+    match standing(now, seen) {
+        Standing::Trusted => {}
+        Standing::Doubted(clock) => return doubt::wait(now, state(State::ClockSuspect), clock),
+        Standing::Unknown if trouble.is_none() && held.is_some_and(|held| !held.alive) => {
+            return doubt::look_first(state(State::ExpiredRecovering));
+        }
+        Standing::Unknown => return going(Step::CheckClock, "the clock is checked"),
+    }
     if seen.request.is_none() {
         return going(Step::Prepare, "a key is made");
-    }
-    match &seen.clock {
-        Some(clock) if clock.is_fresh(now) && clock.trusted => {}
-        Some(clock) if clock.is_fresh(now) => {
-            let until = after(clock.at, Duration::from_secs(10)).max(now);
-            if now < until {
-                return idle(
-                    now,
-                    state(State::ClockSuspect),
-                    clock.reason.clone(),
-                    "nothing is asked for by a wrong clock; it is looked at again",
-                    Some(until),
-                );
-            }
-            return going(Step::CheckClock, "the clock is checked");
-        }
-        _ => return going(Step::CheckClock, "the clock is checked"),
     }
     let refused = seen.last.as_ref().is_some_and(|last| last.identity == Identity::Node && last.outcome.is_refusal());
     let same_name = held.is_some_and(|held| held.leaf.common_name == node.common_name());
@@ -359,13 +343,6 @@ impl Policy {
     }
 }
 
-impl Clock {
-    fn is_fresh(&self, now: Time) -> bool {
-        // An answer from the future was given before the clock was set back.
-        now.0.duration_since(self.at.0).is_ok_and(|age| age < CLOCK_FRESH)
-    }
-}
-
 fn after(time: Time, span: Duration) -> Time {
     Time(time.0 + span)
 }
@@ -375,6 +352,8 @@ fn idle(now: Time, state: State, reason: Reason, next: &str, at: Option<Time>) -
     Decision { state, reason, next: next.to_owned(), next_at: at, step }
 }
 
+#[cfg(test)]
+mod clock_cases;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

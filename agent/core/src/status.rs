@@ -287,6 +287,9 @@ pub struct ClockView {
     pub trusted: bool,
     /// The evidence, or what is missing.
     pub reason: Reason,
+    /// By how many seconds it was ahead of the API server's when that was asked last (behind, if negative).
+    #[serde(default)]
+    pub skew_seconds: Option<i64>,
 }
 
 /// `GET /v1/kubelet`.

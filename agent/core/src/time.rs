@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A wall-clock instant. Reading the clock is the daemon's business; this only carries and prints it.
@@ -29,6 +30,20 @@ impl Time {
             text.parse().map_err(|error| format!("{text:?} is not an RFC 3339 time: {error}"))?;
         // Before 1970 there is neither a certificate nor a Kubernetes object.
         Ok(Self::from_unix(u64::try_from(stamp.as_second()).unwrap_or(0)))
+    }
+
+    /// How far this is after `other`; negative if it is before.
+    pub fn since(self, other: Self) -> SignedDuration {
+        // It fails only for spans that no clock can have: some 300 thousand million years.
+        SignedDuration::system_until(other.0, self.0).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The instant that far after this one (before it, if negative); this one itself where the system can hold no such instant.
+    #[must_use]
+    pub fn moved(self, by: SignedDuration) -> Self {
+        let span = by.unsigned_abs();
+        let moved = if by.is_negative() { self.0.checked_sub(span) } else { self.0.checked_add(span) };
+        Self(moved.unwrap_or(self.0))
     }
 }
 
@@ -86,6 +101,17 @@ mod tests {
             assert_eq!(Time::parse(text), Ok(time));
         }
         assert!(Time::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn instants_are_moved_and_compared_both_ways() {
+        let time = Time::from_unix(1_795_486_508);
+        for (name, seconds) in [("ahead", 600), ("not", 0), ("back", -600), ("before 1970", -1_800_000_000)] {
+            let by = SignedDuration::from_secs(seconds);
+            assert_eq!(time.moved(by).since(time), by, "{name}");
+            assert_eq!(time.since(time.moved(by)), -by, "{name}");
+        }
+        assert_eq!(time.moved(SignedDuration::MAX), time, "no system has such an instant");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod capabilities;
 mod certificates;
 mod chain;
 mod clock;
+mod clock_steps;
 mod config_file;
 mod events;
 mod hints;
@@ -21,6 +22,7 @@ mod run;
 mod socket;
 mod store;
 mod supervisor;
+mod time_service;
 mod verb;
 
 use std::process::ExitCode;

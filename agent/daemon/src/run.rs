@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{api, capabilities, certificates, clock, host, journal, kubelet, socket};
+use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, socket};
 
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
@@ -97,6 +97,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         dial: Arc::new(api::Network),
         look_again: LOOK_AGAIN,
         clock: clock::now,
+        since_boot: clock::since_boot,
+        clock_steps: clock_steps::listen(events.clone()),
         hostname: host::hostname,
         draw: host::draw,
     }));
@@ -236,7 +238,7 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         ca: None,
         may_be_off_until: None,
         recovery: None,
-        clock: ClockView { trusted: false, reason },
+        clock: ClockView { trusted: false, reason, skew_seconds: None },
         installed_total: 0,
         failures_total: 0,
         serving: None,

@@ -98,9 +98,42 @@ events! {
         priority: Priority::Warning,
         subject: "The clock of this host cannot be trusted",
         meaning: "Certificates are neither judged nor asked for while the clock is in doubt (@EYEWALL_KIND@): a wrong clock\n\
-         makes a good certificate look expired.\n\
+         makes a good certificate look expired. The one in force stays where it is.\n\
          \n\
          See `timedatectl status` and `chronyc tracking`. The agent goes on by itself.",
+    };
+
+    /// The clock of this host is in doubt no more.
+    CLOCK_RIGHT_AGAIN = Event {
+        id: "8d4f97474f0c44b1bb3ddbda2a45ad37",
+        name: "clock-right-again",
+        priority: Priority::Info,
+        subject: "The clock of this host is in doubt no more",
+        meaning: "What was held back because of the clock goes on. The certificate is now @EYEWALL_STATE@ (@EYEWALL_KIND@).",
+    };
+
+    /// The clock of this host was set.
+    CLOCK_SET = Event {
+        id: "5b97ec443a244ccebfaf644981fee748",
+        name: "clock-set",
+        priority: Priority::Info,
+        subject: "The clock of this host was set by @EYEWALL_SKEW_SECONDS@ seconds",
+        meaning: "A time service or a person set the clock (a negative number: back). Everything that was concluded by the clock\n\
+         before is looked at again; no certificate is thrown away for it.\n\
+         \n\
+         A node whose clock is set again and again has two services that keep it, or a virtual machine's host that does.",
+    };
+
+    /// This host's clock and the API server's differ.
+    CLOCK_DIFFERS = Event {
+        id: "4f61d5e3b0b8413184d5e4451e38d527",
+        name: "clock-differs",
+        priority: Priority::Warning,
+        subject: "This host's clock and the API server's differ by @EYEWALL_SKEW_SECONDS@ seconds",
+        meaning: "A time service keeps this host's clock, so it is trusted, and certificates are asked for. But one of the two clocks\n\
+         is wrong (a positive number: this host's is ahead), and certificates are issued and judged by the other one.\n\
+         \n\
+         Compare `timedatectl timesync-status` or `chronyc tracking` on this host and on the control plane.",
     };
 
     /// The kubelet's client certificate is now @EYEWALL_STATE@.

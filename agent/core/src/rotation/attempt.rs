@@ -7,7 +7,8 @@
 //! | trouble | first wait | longest |
 //! |---|---|---|
 //! | the server is away, busy or failing | 1 s | 1 min; never before its `Retry-After` |
-//! | the server is not of the cluster's CA | 5 s | 5 min |
+//! | the server is not of the cluster's CA, or its certificate has ended | 5 s | 5 min |
+//! | the server's certificate is out of time by a clock that nobody has vouched for | 1 s | 30 s; the clock is checked first |
 //! | the request waits for approval or signature (it is watched in between) | 1 s | 30 s |
 //! | the request was deleted | 10 s | 10 min |
 //! | the credential or the request is refused (401, 403, 422) | 10 s | 10 min |
@@ -54,6 +55,8 @@ pub enum Outcome {
     Untrusted(String),
     /// The server's certificate is not valid at this host's time.
     OutOfTime(String),
+    /// The same, and this host's clock is right.
+    ServerExpired(String),
     /// What was issued is good and begins a moment later by this host's clock, which lags; the same request is proved again then.
     NotYet(Time),
     /// What was issued failed its proof, or what stands under the request's name is not ours.
@@ -142,6 +145,7 @@ impl Outcome {
             | Self::Unreachable(_)
             | Self::Untrusted(_)
             | Self::OutOfTime(_)
+            | Self::ServerExpired(_)
             | Self::Disk(_) => false,
         }
     }
@@ -163,6 +167,7 @@ impl Outcome {
             Self::Unreachable(_) => "server-unreachable",
             Self::Untrusted(_) => "server-untrusted",
             Self::OutOfTime(_) => "server-certificate-out-of-time",
+            Self::ServerExpired(_) => "server-certificate-expired",
             Self::NotYet(_) => "certificate-not-yet-valid",
             Self::Unproved(_) => "certificate-unproved",
             Self::Disk(_) => "disk",
@@ -232,6 +237,10 @@ impl Outcome {
                      if it is, did that certificate end?"
                 )
             }
+            Self::ServerExpired(words) => format!(
+                "the API server's certificate is not valid ({words}), and this host's clock is right; renew that certificate on the \
+                 control plane"
+            ),
             Self::NotYet(begins) => {
                 format!("the issued certificate begins at {begins}: this host's clock is a little behind the signer's")
             }
@@ -260,7 +269,9 @@ impl Outcome {
             Self::Throttled(_) | Self::ServerError(_) | Self::Unreachable(_) => {
                 mean(State::ServerUnreachable, true, Backoff::seconds(1, 60), "it is tried again")
             }
-            Self::Untrusted(_) => mean(State::ServerUnreachable, true, Backoff::seconds(5, 300), "it is tried again"),
+            Self::Untrusted(_) | Self::ServerExpired(_) => {
+                mean(State::ServerUnreachable, true, Backoff::seconds(5, 300), "it is tried again")
+            }
             Self::OutOfTime(_) => mean(State::ClockSuspect, true, Backoff::seconds(1, 30), "it is tried again"),
             Self::NotYet(_) => mean(State::Requesting, false, Backoff::seconds(1, 30), "it is proved again"),
             Self::Unproved(_) => mean(State::Requesting, false, Backoff::seconds(30, 3_600), "it is tried again"),

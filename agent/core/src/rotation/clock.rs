@@ -1,71 +1,494 @@
 //! May this host's clock be trusted? Certificates are judged and asked for by it, so that comes first.
+//!
+//! [`judge`] weighs what the witnesses say: the host's time service, the API server's `Date`, the dates of the server's own
+//! certificate, and the instants before which it cannot be now. What it decides, and why:
+//!
+//! * Before the release of this program or the start of the cluster's CA no clock is right, whoever vouches for it.
+//! * A clock that agrees with the server's is good for certificates, whoever keeps it: the cluster issues and checks by its own.
+//! * A time service that says "synchronised" outweighs a server that is up to an hour away: nothing breaks by that (a certificate
+//!   of an hour later or earlier serves), while a refusal would cut every node off whose control plane has lost its NTP. It is told.
+//! * Further apart, or with a server whose certificate is out of time, one of the two witnesses is wrong, and a node cannot
+//!   know which: a certificate issued by the other's clock would be no good, and asking for one the start of a flood.
+//!
+//! The kernel's own word (`adjtimex`) is not asked for directly: the unit's `ProtectClock=yes` forbids the call, and timedate1's
+//! `NTPSynchronized` is that word.
 
 use std::time::{Duration, SystemTime};
 
-use super::Clock;
+use jiff::SignedDuration;
+
+use crate::backoff::Backoff;
 use crate::status::Reason;
 use crate::time::{Time, human};
 
 /// How far the API server's clock may be away. Its signer sets certificates back by five minutes for clocks that lag; half of
 /// that leaves room for the other half to be somebody else's.
 pub const AGREEMENT: Duration = Duration::from_secs(150);
+/// How far the API server's clock may be away from one that a time service keeps.
+pub const ENDURED: Duration = Duration::from_secs(3_600);
+/// 2026-01-01T00:00:00Z: it was later than this when this program was written.
+const RELEASE: u64 = 1_767_225_600;
+/// systemd-timesyncd asks at least every 2048 s (PollIntervalMaxSec=, timesyncd.conf(5)) and then touches its mark; twice that
+/// without a touch is a service that has lost its server.
+const MARK_LASTS: Duration = Duration::from_secs(4_096);
+/// How long an answer about the clock counts.
+pub const CLOCK_FRESH: Duration = Duration::from_secs(900);
+/// When a doubted clock is looked at again, if nobody sets it: that is noticed at once.
+const AGAIN: Backoff = Backoff::seconds(5, 60);
 
-/// Judges by what the host's time service says (`None`: nobody to ask) and by the `Date` of the API server.
-pub fn judge(now: SystemTime, synchronised: Option<bool>, server: Option<SystemTime>) -> Clock {
-    let verdict = |trusted, kind, message: String| Clock { at: Time(now), trusted, reason: Reason::new(kind, message) };
-    if synchronised == Some(true) {
-        return verdict(
-            true,
-            "clock-synchronised",
-            "this host's time service says that the clock is synchronised".to_owned(),
-        );
+/// The verdict where nobody says anything.
+const UNCHECKED: &str = "clock-unchecked";
+
+/// What the host's time service says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// It keeps the clock.
+    Synchronised,
+    /// It does not, or not yet.
+    NotSynchronised,
+    /// There is nobody to ask, or no answer came.
+    Silent,
+}
+
+/// What the API server shows of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Not asked, or it does not answer.
+    Silent,
+    /// It answers, and its certificate is in its life by our clock. An answer may lack its date.
+    Answers {
+        /// The `Date` header.
+        date: Option<Time>,
+    },
+    /// By our clock its certificate is not valid, so nothing can be asked of it.
+    OutOfTime {
+        /// Which end of its certificate's life is in the way.
+        end: End,
+        /// The `Date` that it gave to somebody who believes that certificate for the moment and hands over no credential.
+        date: Option<Time>,
+    },
+}
+
+/// An end of a certificate's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It begins then, later than now.
+    Begins(Time),
+    /// It ended then.
+    Ended(Time),
+    /// The verifier did not say.
+    Unknown,
+}
+
+/// It cannot be earlier than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    at: Time,
+    what: &'static str,
+}
+
+impl Floor {
+    /// The later of this program's release and the start of the cluster's CA (the earliest of a bundle), if there is one.
+    pub fn new(authority_begins: Option<Time>) -> Self {
+        let release = Self { at: Time::from_unix(RELEASE), what: "this program was written after" };
+        match authority_begins {
+            Some(at) if at > release.at => Self { at, what: "the cluster CA begins at" },
+            _ => release,
+        }
     }
-    let Some(server) = server else {
+}
+
+/// All that is known when the clock is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockEvidence {
+    /// What this host's clock says.
+    pub now: Time,
+    /// It cannot be earlier.
+    pub floor: Floor,
+    /// What the time service says.
+    pub service: Service,
+    /// What the API server shows.
+    pub server: Server,
+}
+
+impl ClockEvidence {
+    /// The clock stands where it cannot: nobody needs to be asked. A CA made by a clock that is ahead must not stop a good one,
+    /// so what counts as agreement is allowed for.
+    pub fn is_impossible(&self) -> bool {
+        self.now.0 + AGREEMENT < self.floor.at.0
+    }
+
+    /// The server's word alone does not settle it.
+    pub fn needs_service(&self) -> bool {
+        !self.is_impossible() && !self.skew().is_some_and(|skew| is_within(skew, AGREEMENT))
+    }
+
+    /// The clock is right and the server's certificate is out of time all the same.
+    pub fn is_servers_fault(&self) -> bool {
+        matches!(self.server, Server::OutOfTime { .. }) && judge(self).trusted
+    }
+
+    fn skew(&self) -> Option<SignedDuration> {
+        self.server.date().map(|date| self.now.since(date))
+    }
+}
+
+impl Server {
+    fn date(self) -> Option<Time> {
+        match self {
+            Self::Silent => None,
+            Self::Answers { date } | Self::OutOfTime { date, .. } => date,
+        }
+    }
+}
+
+/// What is known of the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// When that was found out, by the clock itself.
+    pub at: Time,
+    /// May it be trusted?
+    pub trusted: bool,
+    /// The evidence.
+    pub reason: Reason,
+    /// How far it is ahead of the API server's (behind, if negative), if that gave a date. Dates have whole seconds, and an
+    /// answer takes its time: a second either way means nothing.
+    pub skew: Option<SignedDuration>,
+    /// Doubts in a row, this one included; 0 if it is trusted.
+    pub doubts: u32,
+    /// When it is looked at again while it is doubted.
+    pub again_at: Time,
+}
+
+impl Clock {
+    /// The verdict after the one `before` it, with the pause until the next look: doubts in a row are looked at less and
+    /// less often. `draw` in 0..1 spreads them.
+    #[must_use]
+    pub fn following(mut self, before: Option<&Self>, draw: f64) -> Self {
+        if !self.trusted {
+            self.doubts = before.map_or(0, |before| before.doubts).saturating_add(1);
+            self.again_at = Time(self.at.0 + AGAIN.delay(self.doubts, draw));
+        }
+        self
+    }
+
+    /// Not only does nobody vouch for it: a witness speaks against it.
+    pub fn is_spoken_against(&self) -> bool {
+        !self.trusted && self.reason.kind != UNCHECKED
+    }
+
+    /// A verdict for tests of what follows from one.
+    #[cfg(test)]
+    pub(crate) fn of(at: u64, trusted: bool, kind: &str) -> Self {
+        let at = Time::from_unix(at);
+        let doubts = u32::from(!trusted);
+        Self { at, trusted, reason: Reason::new(kind, ""), skew: None, doubts, again_at: Time(at.0 + AGAIN.first) }
+    }
+
+    /// Does the verdict still count at `now`? One of the future was given before the clock was set back.
+    pub fn is_fresh(&self, now: Time) -> bool {
+        now.0.duration_since(self.at.0).is_ok_and(|age| age < CLOCK_FRESH)
+    }
+}
+
+/// Whether systemd-timesyncd's mark, touched at `touched`, says that the clock is kept at `now`. One of the future was
+/// touched before somebody set the clock back.
+pub fn mark_counts(now: SystemTime, touched: SystemTime) -> bool {
+    now.duration_since(touched).is_ok_and(|age| age <= MARK_LASTS)
+}
+
+/// Weighs the evidence. Pure; see the module's own words for what counts more than what.
+pub fn judge(evidence: &ClockEvidence) -> Clock {
+    let &ClockEvidence { now, floor, service, server } = evidence;
+    let skew = evidence.skew();
+    let verdict = |trusted, kind, message: String| Clock {
+        at: now,
+        trusted,
+        reason: Reason::new(kind, message),
+        skew,
+        doubts: u32::from(!trusted),
+        again_at: Time(now.0 + AGAIN.first),
+    };
+    let kept = service == Service::Synchronised;
+    if evidence.is_impossible() {
+        let set = if kept { "; its time service calls it synchronised, and is wrong" } else { "; is NTP reachable?" };
         return verdict(
             false,
-            "clock-unchecked",
+            "clock-impossible",
+            format!("this host's clock says {now}, and {} {}{set}", floor.what, floor.at),
+        );
+    }
+    match (server, skew) {
+        (_, Some(skew)) if is_within(skew, AGREEMENT) && kept => synchronised(verdict),
+        (_, Some(skew)) if is_within(skew, AGREEMENT) => {
+            verdict(true, "clock-agrees-with-server", format!("within {} of the API server's clock", human(AGREEMENT)))
+        }
+        (Server::Answers { .. }, Some(skew)) if kept && is_within(skew, ENDURED) => verdict(
+            true,
+            "clock-synchronised-server-differs",
+            format!(
+                "this host's time service says that the clock is synchronised, and the clock is {}; are both served by NTP?",
+                sentence(skew)
+            ),
+        ),
+        (_, Some(skew)) => {
+            let service = if kept {
+                "though its time service calls it synchronised: one of the two is wrong"
+            } else {
+                "and no time service vouches for it; is NTP reachable?"
+            };
+            verdict(
+                false,
+                "clock-differs-from-server",
+                format!("this host's clock ({now}) is {}, {service}", sentence(skew)),
+            )
+        }
+        (_, None) if kept => synchronised(verdict),
+        (Server::OutOfTime { end, .. }, None) => {
+            let end = match end {
+                End::Begins(at) => format!("begins only at {at}"),
+                End::Ended(at) => format!("ended at {at}"),
+                End::Unknown => "is out of its time".to_owned(),
+            };
+            verdict(
+                false,
+                "server-certificate-out-of-time",
+                format!(
+                    "by this host's clock ({now}) the API server's certificate {end}, and no time service vouches for the clock; \
+                     is NTP reachable?"
+                ),
+            )
+        }
+        (Server::Answers { .. } | Server::Silent, None) => verdict(
+            false,
+            UNCHECKED,
             "nothing vouches for this host's clock: its time service does not, and the API server gave no date"
                 .to_owned(),
-        );
-    };
-    let (apart, direction) = match now.duration_since(server) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    if apart <= AGREEMENT {
-        verdict(true, "clock-agrees-with-server", format!("within {} of the API server's clock", human(AGREEMENT)))
-    } else {
-        verdict(
-            false,
-            "clock-differs-from-server",
-            format!(
-                "this host's clock ({}) is {} {direction} the API server's, and no time service vouches for it; is NTP reachable?",
-                Time(now),
-                human(apart)
-            ),
-        )
+        ),
     }
+}
+
+fn is_within(skew: SignedDuration, limit: Duration) -> bool {
+    skew.unsigned_abs() <= limit
+}
+
+/// `10m00s ahead of the API server's (+600 s)`
+fn sentence(skew: SignedDuration) -> String {
+    let direction = if skew.is_negative() { "behind" } else { "ahead of" };
+    format!("{} {direction} the API server's ({:+} s)", human(skew.unsigned_abs()), skew.as_secs())
+}
+
+fn synchronised(verdict: impl Fn(bool, &'static str, String) -> Clock) -> Clock {
+    verdict(true, "clock-synchronised", "this host's time service says that the clock is synchronised".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_800_000_000;
+    const YEAR: u64 = 365 * 86_400;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_unix(seconds)
+    }
+
+    /// Every combination of what the three witnesses can say, for each side of each bound.
     #[test]
-    fn who_vouches_for_the_clock() {
-        let at = |seconds| Time::from_unix(seconds).0;
-        for (name, now, synchronised, server, want) in [
-            ("time service", 0, Some(true), Some(1_000_000), "clock-synchronised"),
-            ("server agrees", 1_000, None, Some(1_100), "clock-agrees-with-server"),
-            ("server agrees, not yet synchronised", 1_000, Some(false), Some(1_000), "clock-agrees-with-server"),
-            ("at the bound", 1_150, Some(false), Some(1_000), "clock-agrees-with-server"),
-            ("ahead", 1_151, Some(false), Some(1_000), "clock-differs-from-server"),
-            ("1970", 12, Some(false), Some(1_795_486_508), "clock-differs-from-server"),
-            ("nobody", 1_000, None, None, "clock-unchecked"),
+    fn every_combination_of_witnesses() {
+        use Service::{NotSynchronised, Silent, Synchronised};
+        /// What the server shows: its clock's lead over ours in seconds, or that it gave no date.
+        type Date = Option<i64>;
+        let dates: [Date; 10] = [
+            None,
+            Some(0),
+            Some(150),
+            Some(-150),
+            Some(151),
+            Some(-151),
+            Some(3_600),
+            Some(-3_600),
+            Some(3_601),
+            Some(-(20 * YEAR as i64)),
+        ];
+        let mut combinations = 0;
+        for impossible in [false, true] {
+            for service in [Synchronised, NotSynchronised, Silent] {
+                for date in dates {
+                    for shows in ["nothing", "answers", "not yet", "ended", "out of time"] {
+                        let now = NOW;
+                        let told = date.map(|lead| at(now.saturating_add_signed(lead)));
+                        let server = match shows {
+                            "nothing" if date.is_some() => continue,
+                            "nothing" => Server::Silent,
+                            "answers" => Server::Answers { date: told },
+                            "not yet" => Server::OutOfTime { end: End::Begins(at(now + 1)), date: told },
+                            "ended" => Server::OutOfTime { end: End::Ended(at(now - 1)), date: told },
+                            _ => Server::OutOfTime { end: End::Unknown, date: told },
+                        };
+                        let begins = if impossible { now + 151 } else { now + 150 };
+                        let evidence =
+                            ClockEvidence { now: at(now), floor: Floor::new(Some(at(begins))), service, server };
+                        let name = format!("impossible {impossible}, {service:?}, {shows}, {date:?}");
+
+                        // The rules once more, in other words.
+                        let apart = date.map(i64::unsigned_abs);
+                        let in_time = shows == "answers";
+                        let want = if impossible {
+                            "clock-impossible"
+                        } else if apart.is_some_and(|apart| apart <= 150) {
+                            if service == Synchronised { "clock-synchronised" } else { "clock-agrees-with-server" }
+                        } else if service == Synchronised {
+                            match apart {
+                                None => "clock-synchronised",
+                                Some(..=3_600) if in_time => "clock-synchronised-server-differs",
+                                Some(_) => "clock-differs-from-server",
+                            }
+                        } else if apart.is_some() {
+                            "clock-differs-from-server"
+                        } else if in_time || shows == "nothing" {
+                            "clock-unchecked"
+                        } else {
+                            "server-certificate-out-of-time"
+                        };
+                        let got = judge(&evidence);
+                        assert_eq!(got.reason.kind, want, "{name}: {got:?}");
+                        let trusted = matches!(
+                            want,
+                            "clock-synchronised" | "clock-agrees-with-server" | "clock-synchronised-server-differs"
+                        );
+                        assert_eq!((got.trusted, got.doubts), (trusted, u32::from(!trusted)), "{name}");
+                        assert_eq!(got.skew.map(|skew| skew.as_secs()), date.map(|lead| -lead), "{name}");
+                        assert_eq!(evidence.is_servers_fault(), trusted && !in_time && shows != "nothing", "{name}");
+                        // What a question to the time service cannot change is not asked.
+                        if !evidence.needs_service() {
+                            for service in [Synchronised, NotSynchronised, Silent] {
+                                let other = judge(&ClockEvidence { service, ..evidence });
+                                assert_eq!(other.trusted, got.trusted, "{name}: {service:?}");
+                            }
+                        }
+                        combinations += 1;
+                    }
+                }
+            }
+        }
+        println!("{combinations} combinations");
+        assert_eq!(combinations, 2 * 3 * (1 + 10 * 4));
+    }
+
+    #[test]
+    fn sentences_say_what_stands_against_the_clock() {
+        let evidence = |now, service, server| ClockEvidence {
+            now: at(now),
+            floor: Floor::new(Some(at(NOW - 30 * 86_400))),
+            service,
+            server,
+        };
+        for (name, evidence, want) in [
+            (
+                "1970",
+                evidence(12, Service::NotSynchronised, Server::Silent),
+                "this host's clock says 1970-01-01T00:00:12Z, and the cluster CA begins at 2026-12-16T08:00:00Z; is NTP reachable?",
+            ),
+            (
+                "1970, and synchronised",
+                evidence(12, Service::Synchronised, Server::Silent),
+                "this host's clock says 1970-01-01T00:00:12Z, and the cluster CA begins at 2026-12-16T08:00:00Z; its time service \
+                 calls it synchronised, and is wrong",
+            ),
+            (
+                "ten minutes ahead",
+                evidence(NOW + 600, Service::Silent, Server::Answers { date: Some(at(NOW)) }),
+                "this host's clock (2027-01-15T08:10:00Z) is 10m00s ahead of the API server's (+600 s), and no time service vouches \
+                 for it; is NTP reachable?",
+            ),
+            (
+                "ten minutes behind, and synchronised",
+                evidence(NOW - 600, Service::Synchronised, Server::Answers { date: Some(at(NOW)) }),
+                "this host's time service says that the clock is synchronised, and the clock is 10m00s behind the API server's \
+                 (-600 s); are both served by NTP?",
+            ),
+            (
+                "two hours ahead, and synchronised",
+                evidence(NOW + 7_200, Service::Synchronised, Server::Answers { date: Some(at(NOW)) }),
+                "this host's clock (2027-01-15T10:00:00Z) is 2h00m ahead of the API server's (+7200 s), though its time service \
+                 calls it synchronised: one of the two is wrong",
+            ),
+            (
+                "years ahead of the server's certificate",
+                evidence(
+                    NOW + 23 * YEAR,
+                    Service::Silent,
+                    Server::OutOfTime { end: End::Ended(at(NOW + YEAR)), date: None },
+                ),
+                "by this host's clock (2050-01-09T08:00:00Z) the API server's certificate ended at 2028-01-15T08:00:00Z, and no time \
+                 service vouches for the clock; is NTP reachable?",
+            ),
         ] {
-            let got = judge(at(now), synchronised, server.map(at));
-            assert_eq!(got.reason.kind, want, "{name}");
-            assert_eq!(got.trusted, matches!(want, "clock-synchronised" | "clock-agrees-with-server"), "{name}");
+            assert_eq!(judge(&evidence).reason.message, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_the_later_of_release_and_authority() {
+        for (name, begins, want) in [
+            ("no CA", None, RELEASE),
+            ("an older CA", Some(RELEASE - 1), RELEASE),
+            ("a younger CA", Some(RELEASE + 1), RELEASE + 1),
+        ] {
+            assert_eq!(Floor::new(begins.map(at)).at, at(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mark_counts_while_its_service_is_alive() {
+        for (name, now, touched, want) in [
+            ("just now", NOW, NOW, true),
+            ("at its last", NOW, NOW - 4_096, true),
+            ("too long ago", NOW, NOW - 4_097, false),
+            ("set ahead to 2050 since", NOW + 23 * YEAR, NOW, false),
+            ("set back since", NOW, NOW + 1, false),
+        ] {
+            assert_eq!(mark_counts(at(now).0, at(touched).0), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn doubts_in_a_row_are_looked_at_less_often() {
+        let evidence = |server| ClockEvidence {
+            now: at(NOW),
+            floor: Floor::new(None),
+            service: Service::Silent,
+            server: Server::Answers { date: Some(at(server)) },
+        };
+        let (doubted, trusted) = (judge(&evidence(NOW + 600)), judge(&evidence(NOW)));
+        let mut last = None;
+        for (step, seconds) in [5, 10, 20, 40, 60, 60].into_iter().enumerate() {
+            let next = doubted.clone().following(last.as_ref(), 0.5);
+            assert_eq!(next.again_at, at(NOW + seconds), "step {step}");
+            last = Some(next);
+        }
+        let good = trusted.following(last.as_ref(), 0.5);
+        assert_eq!(good.doubts, 0);
+        assert_eq!(doubted.following(Some(&good), 0.5).again_at, at(NOW + 5), "a good one in between begins anew");
+    }
+
+    #[test]
+    fn a_verdict_lasts_a_quarter_of_an_hour() {
+        let evidence = ClockEvidence {
+            now: at(NOW),
+            floor: Floor::new(None),
+            service: Service::Synchronised,
+            server: Server::Silent,
+        };
+        let clock = judge(&evidence);
+        for (name, now, want) in [
+            ("at once", NOW, true),
+            ("at its last", NOW + 899, true),
+            ("later", NOW + 900, false),
+            ("before it was given", NOW - 1, false),
+        ] {
+            assert_eq!(clock.is_fresh(at(now)), want, "{name}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock::AGREEMENT;
 use super::{Anchor, Current, Decision, Policy, Schedule, Seen, Step, idle, wish};
 use crate::cert::CertView;
 use crate::config::Owner;
@@ -35,7 +36,8 @@ impl<'a> Held<'a> {
             return None;
         };
         let schedule = policy.schedule(leaf, *installed_at);
-        let alive = now < leaf.not_after;
+        let begun = now.0 + AGREEMENT >= leaf.not_before.0;
+        let alive = begun && now < leaf.not_after;
         let last = alive
             && seen.bootstrap.as_ref().is_ok_and(|ca_end| leaf.not_after.0 + SIGNERS_TAIL >= ca_end.0 && *ca_end > now);
         let mut held = Self {
@@ -47,7 +49,13 @@ impl<'a> Held<'a> {
             last,
             is_of_the_past: *anchor == Anchor::Installed,
         };
-        held.due = if !alive {
+        held.due = if !begun {
+            // It was proved when it was installed, so one of the two is wrong now.
+            Some(Reason::new(
+                "certificate-not-yet-valid",
+                format!("by this host's clock ({now}) the certificate begins only at {}", leaf.not_before),
+            ))
+        } else if !alive {
             Some(Reason::new("certificate-expired", format!("the certificate ended at {}", leaf.not_after)))
         } else if let Ok(node) = &seen.node
             && leaf.common_name != node.common_name()

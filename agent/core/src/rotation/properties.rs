@@ -24,6 +24,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Unreachable(String::new())),
         Just(Outcome::Untrusted(String::new())),
         Just(Outcome::OutOfTime(String::new())),
+        Just(Outcome::ServerExpired(String::new())),
         (0_u64..200).prop_map(|seconds| Outcome::NotYet(Time::from_unix(T0 + seconds))),
         Just(Outcome::Unproved(Reason::new("x", ""))),
         Just(Outcome::Disk(Reason::new("x", ""))),
@@ -57,7 +58,7 @@ prop_compose! {
                 1 => Some(request("node-a", b"new")),
                 _ => Some(request("node-a", b"key-in-force")),
             },
-            clock: clock.map(|(age, trusted)| Clock { at: Time::from_unix(now - age), trusted, reason: Reason::new("x", "") }),
+            clock: clock.map(|(age, trusted)| Clock::of(now - age, trusted, "x")),
             last: last.map(|(outcome, node, streak, age)| {
                 attempt(now - age, outcome, if node { Identity::Node } else { Identity::Bootstrap }, streak)
             }),
@@ -97,7 +98,10 @@ proptest! {
                 prop_assert!(seen.clock.as_ref().is_some_and(|clock| clock.trusted), "asked by an untrusted clock");
                 prop_assert!(*identity == Identity::Bootstrap || alive, "asked with a dead certificate");
             }
-            Step::Prepare => prop_assert!(seen.request.is_none(), "a second key"),
+            Step::Prepare => {
+                prop_assert!(seen.request.is_none(), "a second key");
+                prop_assert!(seen.clock.as_ref().is_some_and(|clock| clock.trusted), "a key made by an untrusted clock");
+            }
             Step::Quarantine(_) => prop_assert!(matches!(seen.current, Current::Unusable(_)), "a usable certificate put aside"),
             Step::TestRecovery => {
                 prop_assert!(alive && seen.bootstrap.is_ok() && seen.request.is_none(), "tested while it is needed");

@@ -37,10 +37,22 @@ pub fn schedule(leaf: &CertView, installed_at: Time, between: [f64; 2]) -> Sched
     let life = leaf.not_after.0.duration_since(start.0).unwrap_or_default();
     let [low, high] = between;
     let share = low + (high - low) * draw(&leaf.serial);
+    let renew_at = Time(start.0 + life.mul_f64(share.clamp(0.0, 1.0))).max(earliest(leaf, installed_at));
     Schedule {
         starts_at: start,
-        renew_at: Time(start.0 + life.mul_f64(share.clamp(0.0, 1.0))),
-        overdue_at: Time(start.0 + life.mul_f64(OVERDUE.max(share).clamp(0.0, 1.0))),
+        renew_at,
+        overdue_at: Time(start.0 + life.mul_f64(OVERDUE.max(share).clamp(0.0, 1.0))).max(renew_at),
+    }
+}
+
+/// No certificate is renewed sooner than this after it was installed, whatever its dates are: where this host's clock is ahead of
+/// the signer's by most of a life, each new one is past its point when it comes, and would be asked for once a second
+/// (kubernetes#97680). A tenth of its life, or half of what is left of it.
+fn earliest(leaf: &CertView, installed_at: Time) -> Time {
+    let life = leaf.not_after.0.duration_since(leaf.not_before.0).unwrap_or_default();
+    match leaf.not_after.0.duration_since(installed_at.0) {
+        Ok(left) if installed_at >= leaf.not_before => Time(installed_at.0 + (life / 10).min(left / 2)),
+        _ => leaf.not_before,
     }
 }
 

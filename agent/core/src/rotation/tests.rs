@@ -39,7 +39,11 @@ pub(super) fn request(node: &str, key: &[u8]) -> Request {
 }
 
 fn trusted(at: u64) -> Clock {
-    Clock { at: Time::from_unix(at), trusted: true, reason: Reason::new("clock-agrees-with-server", "") }
+    Clock::of(at, true, "clock-agrees-with-server")
+}
+
+fn doubted(at: u64) -> Clock {
+    Clock::of(at, false, "clock-differs-from-server")
 }
 
 pub(super) fn attempt(at: u64, outcome: Outcome, identity: Identity, streak: u32) -> Attempt {
@@ -88,24 +92,34 @@ fn every_state_and_step() {
     #[rustfmt::skip] // one case, one line
     let cases: &[Case] = &[
         // The line of a first boot.
-        ("first boot", 0, fresh, |_| {}, "requesting", "certificate-absent", "prepare"),
-        ("key made", 0, fresh, |s| s.request = Some(request("node-a", b"new")), "requesting", "certificate-absent", "check-clock"),
-        ("clock good", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-absent", "ask-bootstrap"),
-        ("clock's verdict is old", HOUR, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-absent", "check-clock"),
-        ("clock's verdict is from the future", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 60)); }, "requesting", "certificate-absent", "check-clock"),
-        ("clock wrong", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(Clock { at: Time::from_unix(T0), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "clock-suspect", "clock-differs-from-server", "idle"),
-        ("clock wrong, looked at a while ago", 11, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(Clock { at: Time::from_unix(T0), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "requesting", "certificate-absent", "check-clock"),
+        ("first boot", 0, fresh, |s| s.clock = None, "requesting", "certificate-absent", "check-clock"),
+        ("clock good", 0, fresh, |_| {}, "requesting", "certificate-absent", "prepare"),
+        ("key made", 0, fresh, |s| s.request = Some(request("node-a", b"new")), "requesting", "certificate-absent", "ask-bootstrap"),
+        ("clock's verdict is old", HOUR, fresh, |s| s.clock = Some(trusted(T0)), "requesting", "certificate-absent", "check-clock"),
+        ("clock's verdict is from the future", 0, fresh, |s| s.clock = Some(trusted(T0 + 60)), "requesting", "certificate-absent", "check-clock"),
+        // A clock in doubt: nothing is made, asked for or put aside.
+        ("clock wrong", 0, fresh, |s| s.clock = Some(doubted(T0)), "clock-suspect", "clock-differs-from-server", "idle"),
+        ("clock wrong, and a key is there", 0, fresh, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(doubted(T0)); }, "clock-suspect", "clock-differs-from-server", "idle"),
+        ("clock wrong, looked at again", 6, fresh, |s| s.clock = Some(doubted(T0)), "clock-suspect", "clock-differs-from-server", "check-clock"),
+        ("clock wrong, looked at long ago", HOUR, fresh, |s| s.clock = Some(doubted(T0)), "clock-suspect", "clock-differs-from-server", "check-clock"),
+        ("clock wrong, and the certificate is good", HOUR, joined, |s| s.clock = Some(doubted(T0 + HOUR)), "valid", "certificate-valid", "idle"),
+        ("clock wrong, and it is due by it", 49 * HOUR, joined, |s| s.clock = Some(doubted(T0 + 49 * HOUR)), "renewal-due", "clock-differs-from-server", "idle"),
+        ("looks expired, and nobody has looked at the clock", 72 * HOUR, joined, |s| s.clock = None, "expired-recovering", "clock-unchecked", "check-clock"),
+        ("looks expired by a clock that is wrong", 200_000 * HOUR, joined, |s| s.clock = Some(doubted(T0 + 200_000 * HOUR)), "clock-suspect", "clock-differs-from-server", "idle"),
+        ("the server's certificate looks expired too", 200_000 * HOUR, joined, |s| s.clock = Some(Clock::of(T0 + 200_000 * HOUR, false, "server-certificate-out-of-time")), "clock-suspect", "server-certificate-out-of-time", "idle"),
         // What stops it before anything is asked.
         ("localhost", 0, fresh, |s| s.node = node_name(None, "localhost"), "absent", "hostname-is-localhost", "idle"),
         ("no kubeconfig", 0, fresh, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "absent", "bootstrap-kubeconfig-missing", "idle"),
         ("CA ended", 366 * 24 * HOUR, fresh, |_| {}, "ca-expired", "authority-expired", "idle"),
-        ("CA ended by a clock that is wrong", 366 * 24 * HOUR, fresh, |s| { s.clock = Some(Clock { at: Time::from_unix(T0 + 366 * 24 * HOUR), trusted: false, reason: Reason::new("clock-differs-from-server", ""), }); }, "requesting", "certificate-absent", "prepare"),
+        ("CA ended by a clock that is wrong", 366 * 24 * HOUR, fresh, |s| s.clock = Some(doubted(T0 + 366 * 24 * HOUR)), "clock-suspect", "clock-differs-from-server", "idle"),
+        ("CA ended by a clock that nobody has looked at", 366 * 24 * HOUR, fresh, |s| s.clock = None, "requesting", "certificate-absent", "check-clock"),
+        ("CA ended by a clock that was good a while ago", 366 * 24 * HOUR, fresh, |s| s.clock = Some(trusted(T0 + 365 * 24 * HOUR)), "ca-expired", "authority-expired", "idle"),
         ("unreadable", 0, fresh, |s| s.current = Current::Unreadable(Reason::new("certificate-unreadable", "")), "absent", "certificate-unreadable", "idle"),
         ("corrupt", 0, fresh, |s| s.current = Current::Unusable(Reason::new("certificate-corrupt", "")), "absent", "certificate-corrupt", "quarantine"),
         ("request of another name", 0, fresh, |s| s.request = Some(request("node-b", b"new")), "requesting", "node-name-changed", "forget"),
         // How attempts end.
         ("pending", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)), "pending-approval", "approval-pending", "idle"),
-        ("pending, watched on", 5, fresh, |s| { s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "pending-approval", "approval-pending", "ask-bootstrap"),
+        ("pending, watched on", 5, fresh, |s| { s.last = Some(attempt(T0, Outcome::Pending, Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); }, "pending-approval", "approval-pending", "ask-bootstrap"),
         ("denied", 60, fresh, |s| s.last = Some(attempt(T0, Outcome::Denied(String::new()), Identity::Bootstrap, 1)), "denied", "request-denied", "idle"),
         ("failed", 60, fresh, |s| s.last = Some(attempt(T0, Outcome::Failed(String::new()), Identity::Bootstrap, 1)), "denied", "request-failed", "idle"),
         ("token unknown", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Unauthorized, Identity::Bootstrap, 1)), "token-rejected", "credential-rejected", "idle"),
@@ -115,9 +129,10 @@ fn every_state_and_step() {
         ("asked to wait", 29, fresh, |s| s.last = Some(attempt(T0, Outcome::Throttled(Duration::from_secs(30)), Identity::Bootstrap, 1)), "server-unreachable", "server-throttled", "idle"),
         ("wrong CA", 1, fresh, |s| s.last = Some(attempt(T0, Outcome::Untrusted(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-untrusted", "idle"),
         ("server's certificate out of time", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::OutOfTime(String::new()), Identity::Bootstrap, 1)), "clock-suspect", "server-certificate-out-of-time", "idle"),
+        ("server's certificate has ended", 4, fresh, |s| s.last = Some(attempt(T0, Outcome::ServerExpired(String::new()), Identity::Bootstrap, 1)), "server-unreachable", "server-certificate-expired", "idle"),
         ("unproved", 1, fresh, |s| { s.last = Some(attempt(T0, Outcome::Unproved(Reason::new("certificate-swapped", "")), Identity::Bootstrap, 1)) }, "requesting", "certificate-swapped", "idle"),
         ("issued by a clock ahead of ours", 2, fresh, |s| s.last = Some(attempt(T0, Outcome::NotYet(Time::from_unix(T0 + 3)), Identity::Bootstrap, 1)), "requesting", "certificate-not-yet-valid", "idle"),
-        ("issued by a clock ahead of ours, and begun", 3, fresh, |s| { s.last = Some(attempt(T0, Outcome::NotYet(Time::from_unix(T0 + 3)), Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0)); }, "requesting", "certificate-not-yet-valid", "ask-bootstrap"),
+        ("issued by a clock ahead of ours, and begun", 3, fresh, |s| { s.last = Some(attempt(T0, Outcome::NotYet(Time::from_unix(T0 + 3)), Identity::Bootstrap, 1)); s.request = Some(request("node-a", b"new")); }, "requesting", "certificate-not-yet-valid", "ask-bootstrap"),
         ("disk full", 0, fresh, |s| s.last = Some(attempt(T0, Outcome::Disk(Reason::new("disk-full", "")), Identity::Bootstrap, 1)), "absent", "disk-full", "idle"),
         ("clock set back behind the attempt", 0, fresh, |s| s.last = Some(attempt(T0 + HOUR, Outcome::Denied(String::new()), Identity::Bootstrap, 9)), "denied", "request-denied", "prepare"),
         // The bootstrap credential, while it is not needed.
@@ -134,28 +149,66 @@ fn every_state_and_step() {
         ("before its point", 43 * HOUR, joined, |_| {}, "valid", "certificate-valid", "idle"),
         ("valid without a kubeconfig", HOUR, joined, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "valid", "certificate-valid", "idle"),
         ("due", 49 * HOUR, joined, |_| {}, "renewal-due", "renewal-due", "prepare"),
-        ("due, asked with itself", 49 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 49 * HOUR)); }, "renewal-due", "renewal-due", "ask-node"),
+        ("due, asked with itself", 49 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); }, "renewal-due", "renewal-due", "ask-node"),
         ("due, certificate refused", 49 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 49 * HOUR)); s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unauthorized, Identity::Node, 1)); }, "renewal-due", "credential-rejected", "ask-bootstrap"),
         ("due, server away", 49 * HOUR, joined, |s| s.last = Some(attempt(T0 + 49 * HOUR, Outcome::Unreachable(String::new()), Identity::Node, 1)), "renewal-due", "server-unreachable", "idle"),
         ("due, no kubeconfig", 49 * HOUR, joined, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "renewal-due", "bootstrap-kubeconfig-missing", "idle"),
         ("overdue", 58 * HOUR, joined, |_| {}, "renewal-overdue", "renewal-overdue", "prepare"),
         ("expired", 72 * HOUR, joined, |_| {}, "expired-recovering", "certificate-expired", "prepare"),
-        ("expired, asked with the token", 100 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + 100 * HOUR)); }, "expired-recovering", "certificate-expired", "ask-bootstrap"),
+        ("expired, asked with the token", 100 * HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); }, "expired-recovering", "certificate-expired", "ask-bootstrap"),
         ("expired, token revoked", 100 * HOUR, joined, |s| s.last = Some(attempt(T0 + 100 * HOUR, Outcome::Unauthorized, Identity::Bootstrap, 3)), "token-rejected", "credential-rejected", "idle"),
         ("asked for by an operator", HOUR, joined, |s| s.wish = Some(Wish::Fresh), "renewal-due", "renewal-asked", "prepare"),
-        ("renamed", HOUR, joined, |s| { s.node = node_name(Some("node-b"), ""); s.request = Some(request("node-b", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "node-name-changed", "ask-bootstrap"),
-        ("new CA", HOUR, joined, |s| { s.current = usable(Anchor::Installed); s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "authority-changed", "ask-bootstrap"),
-        ("a renewal that was cut short", HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); s.clock = Some(trusted(T0 + HOUR)); }, "renewal-due", "renewal-cut-short", "ask-node"),
+        ("renamed", HOUR, joined, |s| { s.node = node_name(Some("node-b"), ""); s.request = Some(request("node-b", b"new")); }, "renewal-due", "node-name-changed", "ask-bootstrap"),
+        ("new CA", HOUR, joined, |s| { s.current = usable(Anchor::Installed); s.request = Some(request("node-a", b"new")); }, "renewal-due", "authority-changed", "ask-bootstrap"),
+        ("a renewal that was cut short", HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); }, "renewal-due", "renewal-cut-short", "ask-node"),
         ("an installation that was cut short", HOUR, joined, |s| s.request = Some(request("node-a", b"key-in-force")), "valid", "certificate-valid", "forget"),
     ];
     for (name, after, base, change, state, kind, step) in cases {
         let mut seen = base();
         // Tested just now, unless the case says otherwise.
         seen.recovery = Some(Tested { at: Time::from_unix(T0 + after), answered: true });
+        // And the clock was found good just now.
+        seen.clock = Some(trusted(T0 + after));
         change(&mut seen);
         let got = decide(Time::from_unix(T0 + after).0, &seen, &POLICY);
         let told = (got.state.as_str(), got.reason.kind.as_str(), word(&got.step));
         assert_eq!(told, (*state, *kind, *step), "{name}: {got:?}");
+    }
+}
+
+/// A clock that stands before the certificate's own start is wrong, or the certificate is: found out before anything is done.
+#[test]
+fn a_certificate_that_has_not_begun() {
+    for (name, now, clock, state, kind, step) in [
+        ("1970", 12, None, "expired-recovering", "clock-unchecked", "check-clock"),
+        (
+            "1970, and known",
+            12,
+            Some(Clock::of(12, false, "clock-impossible")),
+            "clock-suspect",
+            "clock-impossible",
+            "idle",
+        ),
+        ("an hour before", T0 - HOUR, None, "expired-recovering", "clock-unchecked", "check-clock"),
+        (
+            "an hour before by a good clock",
+            T0 - HOUR,
+            Some(trusted(T0 - HOUR)),
+            "expired-recovering",
+            "certificate-not-yet-valid",
+            "prepare",
+        ),
+        ("as much as a good clock may lag", T0 - 300 - 150, None, "valid", "certificate-valid", "idle"),
+    ] {
+        let mut seen = joined();
+        seen.recovery = Some(Tested { at: Time::from_unix(now), answered: true });
+        seen.clock = clock;
+        let got = decide(Time::from_unix(now).0, &seen, &POLICY);
+        assert_eq!(
+            (got.state.as_str(), got.reason.kind.as_str(), word(&got.step)),
+            (state, kind, step),
+            "{name}: {got:?}"
+        );
     }
 }
 
@@ -178,10 +231,27 @@ fn short_lives_are_counted_from_the_installation() {
     let short = CertView { not_after: Time::from_unix(T0 + 40), ..leaf("node-a") };
     for (name, installed, earliest, latest) in [
         ("installed when issued", T0, T0 + 24, T0 + 27),
-        ("an adopted file of unknown age", T0 + 3_000, T0 - 300 + 204, T0 - 300 + 228),
+        ("an adopted file of unknown age, later than its end", T0 + 3_000, T0 - 300 + 204, T0 - 300 + 228),
+        ("installed late in its life", T0 - 20, T0 + 16, T0 + 21),
         ("installed before it began", T0 - 900, T0 - 300 + 204, T0 - 300 + 228),
     ] {
         let got = schedule(&short, Time::from_unix(installed), POLICY.renew_at).renew_at.unix();
         assert!((earliest..=latest).contains(&got), "{name}: {got} not in {earliest}..={latest}");
+    }
+}
+
+/// The flood of kubernetes#97680: by a clock ahead of the signer's each new certificate is past its point when it comes.
+#[test]
+fn no_certificate_is_due_when_it_comes() {
+    // An hour and a half of life, by a clock that is up to its whole life ahead.
+    let leaf = CertView { not_after: Time::from_unix(T0 + 5_100), ..leaf("node-a") };
+    for (name, installed, want) in [
+        ("past its point", T0 + 3_500, T0 + 3_500 + 540),
+        ("in its last minutes", T0 + 5_000, T0 + 5_000 + 50),
+        ("in its last second", T0 + 5_100, T0 + 5_100),
+    ] {
+        let got = schedule(&leaf, Time::from_unix(installed), POLICY.renew_at);
+        assert_eq!(got.renew_at, Time::from_unix(want), "{name}");
+        assert!(got.overdue_at >= got.renew_at, "{name}");
     }
 }

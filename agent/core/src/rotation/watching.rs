@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::doubt::{self, Standing, standing};
 use super::held::{Held, ends_with_authority, valid};
 use super::schedule::Schedule;
 use super::{Decision, LOOK_AGAIN, Seen, Step, Tested, after, idle};
@@ -80,10 +81,14 @@ fn without(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
         }
         Ok(ca_end) => *ca_end,
     };
-    let is_clock_wrong = seen.clock.as_ref().is_some_and(|clock| clock.is_fresh(now) && !clock.trusted);
-    if let Some(clock) = seen.clock.as_ref().filter(|_| is_clock_wrong) {
-        let next = "the kubelet asks by this clock all the same; it is looked at again";
-        return idle(now, State::ClockSuspect, clock.reason.clone(), next, soon);
+    match standing(now, seen) {
+        Standing::Doubted(clock) if clock.is_spoken_against() => {
+            let next = "the kubelet asks by this clock all the same; it is looked at again, and at once when it is set";
+            return Decision { next: next.to_owned(), ..doubt::wait(now, State::ClockSuspect, clock) };
+        }
+        // Out of its life by this clock, or its CA: is it the clock?
+        Standing::Unknown if held.is_some() || now >= ca_end => return doubt::look_first(state),
+        Standing::Trusted | Standing::Unknown | Standing::Doubted(_) => {}
     }
     if now >= ca_end {
         let words = format!(
@@ -176,18 +181,26 @@ mod tests {
             ("absent, tested a while ago", 301, bare, |s| tested(s, T0, true, Some("credential-rejected")), "token-rejected", "credential-rejected", true),
             ("absent, no kubeconfig", 1, bare, |s| s.bootstrap = Err(Reason::new("bootstrap-kubeconfig-missing", "")), "absent", "bootstrap-kubeconfig-missing", false),
             ("absent, no name", 1, bare, |s| s.node = node_name(None, "localhost"), "absent", "hostname-is-localhost", false),
-            ("absent, wrong clock", 1, bare, |s| s.clock = Some(Clock { at: Time::from_unix(T0), trusted: false, reason: Reason::new("clock-differs-from-server", "") }), "clock-suspect", "clock-differs-from-server", false),
+            ("absent, wrong clock", 1, bare, |s| s.clock = Some(Clock::of(T0, false, "clock-differs-from-server")), "clock-suspect", "clock-differs-from-server", false),
+            ("looks expired, and nobody has looked at the clock", 73 * HOUR, joined, |s| s.clock = None, "expired-recovering", "clock-unchecked", false),
+            ("looks expired by a wrong clock", 73 * HOUR, joined, |s| s.clock = Some(Clock::of(T0 + 73 * HOUR, false, "clock-differs-from-server")), "clock-suspect", "clock-differs-from-server", false),
+            ("expired, and nobody to ask for the time", 73 * HOUR, joined, |s| { tested(s, T0 + 73 * HOUR - 9, true, None); s.clock = Some(Clock::of(T0 + 73 * HOUR, false, "clock-unchecked")); }, "expired-recovering", "certificate-expired", false),
             ("corrupt", 1, bare, |s| s.current = Current::Unusable(Reason::new("certificate-corrupt", "")), "absent", "certificate-corrupt", false),
             ("unreadable", 1, bare, |s| s.current = Current::Unreadable(Reason::new("file-unreadable", "")), "absent", "file-unreadable", false),
         ];
         for (name, after, begin, change, state, kind, tests) in cases {
             let mut seen = begin();
+            seen.clock = Some(Clock::of(T0 + after, true, ""));
             change(&mut seen);
             let now = Time::from_unix(T0 + after);
             let got = decide(now.0, &seen, &KUBELETS);
             assert_eq!((got.state.as_str(), got.reason.kind.as_str()), (*state, *kind), "{name}");
             assert_eq!(got.step == Step::TestRecovery, *tests, "{name}: {:?}", got.step);
-            assert!(matches!(got.step, Step::TestRecovery | Step::Idle { .. }), "{name} would write: {:?}", got.step);
+            assert!(
+                matches!(got.step, Step::TestRecovery | Step::CheckClock | Step::Idle { .. }),
+                "{name} would write: {:?}",
+                got.step
+            );
             assert!(!got.next.is_empty(), "{name}");
         }
     }

@@ -206,6 +206,7 @@ mod tests {
         for (name, after, wanted, policy, change, want, kind) in cases {
             let now = T0 + after * HOUR;
             let mut seen = joined();
+            seen.clock = Some(Clock::of(now, true, ""));
             seen.recovery = Some(super::super::Tested { at: Time::from_unix(now), answered: true });
             seen.wish = Some(Wish::AtLeast(H * *wanted as u32));
             change(&mut seen);
@@ -256,7 +257,7 @@ mod tests {
             seen.node = node_name(Some(["node-a", "node-b", "localhost"][named]), "");
             seen.bootstrap = ca_left.map(|left| Time::from_unix(T0 + left)).ok_or(Reason::new("none", ""));
             seen.request = open.then(|| request("node-a", b"new"));
-            seen.clock = clock.map(|(age, trusted)| Clock { at: Time::from_unix(now - age), trusted, reason: Reason::new("x", "") });
+            seen.clock = clock.map(|(age, trusted)| Clock::of(now - age, trusted, "x"));
             seen.wish = Some(Wish::AtLeast(Duration::from_secs(wanted)));
             let policy = Policy { owner: if kubelet { Owner::Kubelet } else { Owner::Eyewall }, ..POLICY };
             (now, seen, policy, Duration::from_secs(wanted))

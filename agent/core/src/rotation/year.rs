@@ -81,7 +81,7 @@ fn a_year_has_as_many_renewals_as_it_must_and_an_end_without_a_flood() {
                 });
             }
             Step::CheckClock => {
-                seen.clock = Some(Clock { at: Time(now), trusted: true, reason: Reason::new("x", "") });
+                seen.clock = Some(Clock::of(Time(now).unix(), true, "x"));
             }
             Step::Ask(_) => {
                 let key = seen.request.take().unwrap().public_key;

@@ -66,6 +66,7 @@ fn good() -> Status {
             clock: ClockView {
                 trusted: true,
                 reason: Reason::new("synchronized", "The kernel says that it is synchronized."),
+                skew_seconds: None,
             },
             installed_total: 1,
             failures_total: 0,

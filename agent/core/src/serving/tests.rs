@@ -65,7 +65,7 @@ pub(super) fn request(node: &str, names: Names, key: &[u8]) -> Request {
 }
 
 pub(super) fn clock(at: u64, trusted: bool) -> Clock {
-    Clock { at: Time::from_unix(at), trusted, reason: Reason::new("clock", "") }
+    Clock::of(at, trusted, "clock")
 }
 
 pub(super) fn read(at: u64, found: Found) -> NodeRead {

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use eyewall_core::kubeconfig::Bootstrap;
 use eyewall_core::kubeconfig::{Ca, Credential, Material, Server};
+use eyewall_core::rotation::clock::End;
 use eyewall_core::secret::Secret;
+use eyewall_core::time::Time;
 use hyper::header::HeaderValue;
 use hyper_util::rt::TokioIo;
 use rustls::client::Resumption;
@@ -36,6 +38,8 @@ pub struct Endpoint {
 pub enum Bearer {
     /// A bearer token.
     Token(Secret),
+    /// Nobody: for what everybody may see.
+    Nobody,
     /// A client certificate: chain and key.
     Certificate(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
 }
@@ -188,6 +192,7 @@ impl Endpoint {
                     .map_err(|error| ApiError::Credential(format!("the client certificate cannot be used: {error}")))?,
                 None,
             ),
+            Bearer::Nobody => (builder.with_no_client_auth(), None),
             Bearer::Token(token) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
                     .map_err(|_| ApiError::Credential("the token has characters that no token has".to_owned()))?;
@@ -214,14 +219,19 @@ impl TimeProvider for At {
 
 fn refused(authority: &str, error: &std::io::Error) -> ApiError {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        )) => ApiError::OutOfTime(format!("{authority}: {error}")),
-        Some(rustls::Error::InvalidCertificate(_)) => ApiError::Untrusted(format!("{authority}: {error}")),
-        _ => ApiError::Unreachable(format!("{authority}: {error}")),
+    let words = format!("{authority}: {error}");
+    let Some(rustls::Error::InvalidCertificate(fault)) = tls else {
+        return ApiError::Unreachable(words);
+    };
+    let time = |time: &UnixTime| Time::from_unix(time.as_secs());
+    match fault {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            ApiError::OutOfTime { words, end: End::Ended(time(not_after)) }
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            ApiError::OutOfTime { words, end: End::Begins(time(not_before)) }
+        }
+        CertificateError::Expired | CertificateError::NotValidYet => ApiError::OutOfTime { words, end: End::Unknown },
+        _ => ApiError::Untrusted(words),
     }
 }

@@ -16,6 +16,7 @@ pub use answer::{Answer, Lines};
 use bytes::Bytes;
 pub use connect::{Bearer, Endpoint};
 pub use dial::{Dial, Dialing, Network};
+use eyewall_core::rotation::clock::End;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
@@ -40,8 +41,13 @@ pub enum ApiError {
     #[error("{0}")]
     Untrusted(String),
     /// The server's certificate is not valid at this host's time.
-    #[error("{0}")]
-    OutOfTime(String),
+    #[error("{words}")]
+    OutOfTime {
+        /// The verifier's words.
+        words: String,
+        /// Which end of its life is in the way.
+        end: End,
+    },
     /// An answer that is no HTTP, is too large, or is not what was asked for.
     #[error("{0}")]
     Nonsense(String),

@@ -20,6 +20,7 @@ use eyewall_core::backoff::Backoff;
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubeconfig::{self, Bootstrap};
+use eyewall_core::rotation::clock_step::Reading;
 use eyewall_core::rotation::{
     self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step, Streaks, Tested, Wish,
 };
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 
 use crate::api::{Client, Dial};
 use crate::chain;
+use crate::clock_steps::ClockSteps;
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::renewals::Wished;
@@ -69,6 +71,10 @@ pub struct Deps {
     pub look_again: Duration,
     /// The clock.
     pub clock: fn() -> SystemTime,
+    /// Since the boot, suspension included.
+    pub since_boot: fn() -> Duration,
+    /// Tells when the clock is set.
+    pub clock_steps: ClockSteps,
     /// The hostname, read anew each time.
     pub hostname: fn() -> String,
     /// In 0..1, for jitter.
@@ -117,7 +123,16 @@ pub async fn run(deps: Deps) {
         tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
     }
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
-    let mut task = Task { deps, memory: Memory::default(), wishes: Wishes::default(), looker: Looker::default(), in_order: false, publisher, wake };
+    let mut task = Task {
+        deps,
+        memory: Memory::default(),
+        wishes: Wishes::default(),
+        looker: Looker::default(),
+        in_order: false,
+        publisher,
+        wake,
+        reading: None,
+    };
     let mut turns = 0;
     loop {
         task.deps.heartbeat.touch();
@@ -150,12 +165,15 @@ struct Task {
     publisher: Publisher,
     /// A hint that a file changed.
     wake: Arc<Notify>,
+    /// The clocks at the last look.
+    reading: Option<Reading>,
 }
 
 impl Task {
     /// Look, decide, publish, act.
     async fn turn(&mut self, config: &Config) -> Next {
         let store = Store::new(&config.certificates);
+        self.notice_step();
         let now = (self.deps.clock)();
         let world = self.looker.look(config, &store, &(self.deps.hostname)());
         self.notice(&world);
@@ -228,6 +246,8 @@ impl Task {
             self.memory.last = None;
             self.memory.client = None;
             self.memory.recovery = None;
+            // It was compared with another server's.
+            self.memory.clock = None;
             self.memory.inputs = inputs.map(|(bootstrap, name)| (bootstrap.clone(), name.to_owned()));
         }
     }
@@ -287,7 +307,14 @@ impl Task {
         };
         let pem = world.pem.as_ref().map(eyewall_core::secret::Secret::expose);
         let ended = match self.connection(joined, identity, pem).await {
-            Err(error) => obtain::outcome(error).into(),
+            Err(error) => {
+                let outcome = obtain::outcome(error);
+                if matches!(outcome, Outcome::OutOfTime(_)) {
+                    // So the clock, or this one of the servers, is not what it was found to be.
+                    self.memory.clock = None;
+                }
+                outcome.into()
+            }
             Ok(_) => {
                 let Self { memory, publisher, wake, deps, wishes, .. } = self;
                 let clock = deps.clock;
@@ -306,6 +333,8 @@ impl Task {
                             // What was waited for may not be what is wanted now; the request is found again if it is.
                             () = wake.notified() => return tokio::time::sleep(SETTLE).await,
                             Ok(()) = deps.config.changed() => return deps.config.mark_changed(),
+                            // By another clock it may be another question.
+                            () = deps.clock_steps.heard() => return,
                             // One that the certificate in force serves need not wait for the next.
                             Some(wished) = deps.wishes.recv() => {
                                 wishes.take(wished);
@@ -361,11 +390,13 @@ impl Task {
                 tokio::time::sleep(SETTLE).await;
             }
             Ok(()) = self.deps.config.changed() => {}
+            () = self.deps.clock_steps.heard() => {}
             Some(wished) = self.deps.wishes.recv() => {
                 if wished.wish == Wish::Fresh {
                     // Whoever asks for it has seen what stood in the way. A server that asked to be left alone is left alone.
                     let waits = |last: &Attempt| matches!(last.outcome, Outcome::Throttled(_));
                     self.memory.last = self.memory.last.take().filter(waits);
+                    self.memory.clock = self.memory.clock.take().filter(|clock| clock.trusted);
                 }
                 self.wishes.take(wished);
             }

@@ -6,7 +6,7 @@ use eyewall_core::cert::{self, CertView};
 use eyewall_core::csr::{CLIENT, Verdict};
 use eyewall_core::hostname::NodeName;
 use eyewall_core::proof::{self, Candidate, Review};
-use eyewall_core::rotation::clock::AGREEMENT;
+use eyewall_core::rotation::clock::ENDURED;
 use eyewall_core::rotation::{Current, Identity, Outcome};
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
@@ -153,9 +153,9 @@ async fn prove_and_install(on: &Attempt<'_>, chain_pem: &str, clock: fn() -> Sys
         chain: chain::verify(&chain, &on.joined.ca, leaf.not_after),
         review: Review::default(),
     };
-    // A clock that lags by less than what counts as agreement: the certificate is good in a moment, and so is its key.
+    // A clock that lags, by no more than one that is trusted may: the certificate is good in a while, and so is its key.
     let now = Time(clock());
-    if leaf.not_before > now && leaf.not_before.0 <= now.0 + AGREEMENT {
+    if leaf.not_before > now && leaf.not_before.0 <= now.0 + ENDURED {
         return Ok(Outcome::NotYet(leaf.not_before).into());
     }
     // What is wrong on its face is not worth a connection.
@@ -211,7 +211,7 @@ pub fn outcome(error: ApiError) -> Outcome {
     match error {
         ApiError::Unreachable(words) => Outcome::Unreachable(words),
         ApiError::Untrusted(words) => Outcome::Untrusted(words),
-        ApiError::OutOfTime(words) => Outcome::OutOfTime(words),
+        ApiError::OutOfTime { words, .. } => Outcome::OutOfTime(words),
         ApiError::Nonsense(words) => Outcome::ServerError(words),
         ApiError::Credential(words) => Outcome::Disk(Reason::new("credential-unreadable", words)),
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
-use eyewall_core::rotation::{Current, Decision, Identity, Outcome, Policy};
+use eyewall_core::rotation::{Clock, Current, Decision, Identity, Outcome, Policy, Step};
 use eyewall_core::status::{
     CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason, RequestView,
 };
@@ -37,6 +37,10 @@ pub struct Publisher {
     recovery: Option<Health>,
     /// The CA whose coming end was told.
     ending: Option<Time>,
+    /// The clock was in doubt at the last look.
+    doubts: bool,
+    /// It was told that the clock and the server's differ.
+    differs: bool,
     installed_total: u64,
     failures_total: u64,
 }
@@ -53,6 +57,8 @@ impl Publisher {
             expired: None,
             recovery: None,
             ending: None,
+            doubts: false,
+            differs: false,
             installed_total: 0,
             failures_total: 0,
         }
@@ -72,8 +78,14 @@ impl Publisher {
         let status = self.view(Time(now), policy, world, memory, decision, reason);
         self.adoption(&status);
         self.authority(Time(now), &status);
-        self.expiry(Time(now), &status);
-        self.change(&status);
+        // A look at the clock that is under way is no news: what it finds is.
+        if decision.step != Step::CheckClock {
+            // By a clock in doubt nothing has ended.
+            if !self.doubt(&status) {
+                self.expiry(Time(now), &status);
+            }
+            self.change(&status);
+        }
         self.send(status);
     }
 
@@ -149,6 +161,31 @@ impl Publisher {
             _ => return,
         };
         self.events.emit(event, reason.message.clone(), &[("kind", &reason.kind)]);
+    }
+
+    /// Tells what was found out about the clock, if it is news: that it and the server's differ is told once until they agree.
+    pub fn clock(&mut self, clock: &Clock) {
+        let differs = clock.trusted && clock.reason.kind == "clock-synchronised-server-differs";
+        if differs && !self.differs {
+            let seconds = clock.skew.map_or(0, |skew| skew.as_secs()).to_string();
+            let fields = [("kind", clock.reason.kind.as_str()), ("skew_seconds", &seconds)];
+            self.events.emit(&event::CLOCK_DIFFERS, clock.reason.message.clone(), &fields);
+        }
+        self.differs = differs;
+    }
+
+    /// Is the clock in doubt? Tells when it is so no more.
+    fn doubt(&mut self, status: &CertificatesStatus) -> bool {
+        let doubts = status.state == State::ClockSuspect || story::is_of_the_clock(&status.reason.kind);
+        if self.doubts && !doubts {
+            self.events.emit(
+                &event::CLOCK_RIGHT_AGAIN,
+                "The clock of this host is in doubt no more",
+                &[("state", status.state.as_str()), ("kind", &status.reason.kind)],
+            );
+        }
+        self.doubts = doubts;
+        doubts
     }
 
     /// Tells once of each CA that it ends soon.
@@ -357,8 +394,13 @@ impl Publisher {
                 || ClockView {
                     trusted: false,
                     reason: Reason::new("clock-unchecked", "the clock is checked before a certificate is asked for"),
+                    skew_seconds: None,
                 },
-                |clock| ClockView { trusted: clock.trusted, reason: clock.reason.clone() },
+                |clock| ClockView {
+                    trusted: clock.trusted,
+                    reason: clock.reason.clone(),
+                    skew_seconds: clock.skew.map(|skew| skew.as_secs()),
+                },
             ),
             installed_total: self.installed_total,
             failures_total: self.failures_total,

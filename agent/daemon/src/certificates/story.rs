@@ -15,6 +15,7 @@ pub fn event(state: State, kind: &str) -> Option<&'static Event> {
         (_, "authority-expired") => &event::CA_EXPIRED,
         (_, "approval-pending" | "signature-pending") => &event::CERTIFICATE_PENDING,
         (State::ClockSuspect, _) => &event::CLOCK_SUSPECT,
+        (_, kind) if is_of_the_clock(kind) => &event::CLOCK_SUSPECT,
         (State::Valid, _)
         | (State::Requesting, "certificate-absent" | "certificate-not-yet-valid")
         | (State::ExpiredRecovering, "certificate-expired") => return None,
@@ -26,6 +27,14 @@ pub fn event(state: State, kind: &str) -> Option<&'static Event> {
         (State::Absent, "certificate-absent") => &event::CERTIFICATE_STATE_CHANGED,
         _ => &event::CERTIFICATE_FAILED,
     })
+}
+
+/// Is the clock what stands in the way?
+pub fn is_of_the_clock(kind: &str) -> bool {
+    matches!(
+        kind,
+        "clock-impossible" | "clock-differs-from-server" | "clock-unchecked" | "server-certificate-out-of-time"
+    )
 }
 
 #[cfg(test)]
@@ -45,6 +54,9 @@ mod tests {
             (State::RenewalDue, "credential-rejected", Some("bootstrap-token-rejected")),
             (State::ServerUnreachable, "server-untrusted", Some("certificate-failed")),
             (State::ClockSuspect, "clock-differs-from-server", Some("clock-suspect")),
+            (State::RenewalDue, "clock-impossible", Some("clock-suspect")),
+            (State::RenewalDue, "server-certificate-out-of-time", Some("clock-suspect")),
+            (State::ServerUnreachable, "server-certificate-expired", Some("certificate-failed")),
             (State::Absent, "hostname-is-localhost", Some("node-name-missing")),
             (State::Absent, "bootstrap-kubeconfig-missing", Some("certificate-failed")),
             (State::CaExpired, "authority-expired", Some("ca-expired")),

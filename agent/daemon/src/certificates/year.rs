@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Deps, run};
+use crate::clock_steps::ClockSteps;
 use crate::events::Events;
 use crate::renewals::Renewals;
 use crate::supervisor::Heartbeats;
@@ -85,6 +86,8 @@ async fn live(span: Duration, authority: Duration, look_again: Duration) -> Live
         dial: Arc::new(cluster.clone()),
         look_again,
         clock: now,
+        since_boot: || START.get().expect("the test has started the clock").1.elapsed(),
+        clock_steps: ClockSteps::deaf(),
         hostname: || "node-a".to_owned(),
         draw: || 0.5,
     }));

@@ -34,7 +34,11 @@ pub fn status() -> Status {
             ca: None,
             may_be_off_until: None,
             recovery: None,
-            clock: ClockView { trusted: true, reason: Reason::new("synchronized", "The clock is synchronized.") },
+            clock: ClockView {
+                trusted: true,
+                reason: Reason::new("synchronized", "The clock is synchronized."),
+                skew_seconds: None,
+            },
             installed_total: 1,
             failures_total: 0,
             serving: None,

@@ -18,6 +18,7 @@ fn every() -> Vec<(Outcome, Option<(u64, u64)>)> {
         (Outcome::Unreachable(words()), Some((1, 60))),
         (Outcome::Untrusted(words()), Some((5, 300))),
         (Outcome::OutOfTime(words()), Some((1, 30))),
+        (Outcome::ServerExpired(words()), Some((5, 300))),
         (Outcome::NotYet(Time::from_unix(1)), Some((1, 30))),
         (Outcome::Unproved(reason("certificate-swapped")), Some((30, 3_600))),
         (Outcome::Disk(reason("disk-full")), Some((2, 60))),

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use eyewall_core::cert::CertView;
 use eyewall_core::csr::PATH;
+use eyewall_core::rotation::clock::End;
 use eyewall_core::time::Time;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -222,7 +223,7 @@ impl Dial for Cluster {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, bearer: Bearer, now: SystemTime) -> Dialing<'a> {
         let who = match &bearer {
             Bearer::Token(token) if token.expose() == TOKEN => Who::Token,
-            Bearer::Token(_) => Who::Nobody,
+            Bearer::Token(_) | Bearer::Nobody => Who::Nobody,
             Bearer::Certificate(chain, _) => {
                 let leaf = CertView::from_der(&chain[0]).unwrap();
                 let der: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
@@ -232,7 +233,10 @@ impl Dial for Cluster {
         };
         Box::pin(async move {
             if now >= self.0.ca_end {
-                return Err(ApiError::OutOfTime("the server's certificate has ended with its CA".to_owned()));
+                return Err(ApiError::OutOfTime {
+                    words: "the server's certificate has ended with its CA".to_owned(),
+                    end: End::Ended(Time(self.ca_end())),
+                });
             }
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let cluster = self.clone();
