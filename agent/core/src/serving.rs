@@ -15,7 +15,7 @@ pub mod proof;
 
 use std::time::{Duration, SystemTime};
 
-pub use attempt::WATCH;
+pub use attempt::{WATCH, pending};
 pub use leaf::{Leaf, read_names};
 pub use names::{Address, Names};
 pub use node::{ADDRESSES_EVERY, Found, NodeRead};
@@ -34,7 +34,7 @@ pub enum Keeper {
     Eyewall,
     /// The kubelet: `owner = "kubelet"`, and the kubelet has `serverTLSBootstrap`. The agent only looks.
     Kubelet,
-    /// Nobody: `serving = false`, and there is a certificate from when it was true.
+    /// Nobody: `serving = false` or `owner = "kubelet"`, and there is a certificate from when it was otherwise.
     Nobody,
 }
 
@@ -208,7 +208,7 @@ fn repair(seen: &Seen, held: Option<&Held<'_>>) -> Option<Decision> {
 fn watch_only(now: Time, seen: &Seen, held: Option<&Held<'_>>, keeper: Keeper) -> Decision {
     let next = match keeper {
         Keeper::Nobody => {
-            "nobody renews it, since certificates.serving is false; a kubelet that starts after its end makes a self-signed pair"
+            "nobody renews it, since that was switched off; a kubelet that starts after its end makes a self-signed pair"
         }
         _ => "the kubelet renews it itself; the agent only looks",
     };

@@ -1,10 +1,11 @@
-//! Keys and chains: what rustls, webpki and rcgen know, as plain answers for core.
+//! Keys and chains: what rustls, webpki and rcgen know, as plain answers for core. Every certificate task uses them.
 
-use eyewall_core::cert::NODES;
+use eyewall_core::cert::{self, CertView, NODES};
 use eyewall_core::hostname::NodeName;
 use eyewall_core::secret::Secret;
+use eyewall_core::serving::{Names, read_names};
 use eyewall_core::time::Time;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData, SanType};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
@@ -23,8 +24,21 @@ pub struct NewRequest {
 /// # Errors
 /// The library's words (the system's random source failed).
 pub fn new_request(node: &NodeName) -> Result<NewRequest, String> {
+    new_request_for(node, &Names::default())
+}
+
+/// Makes a key and a request for serving as `node` under `names`.
+///
+/// # Errors
+/// The library's words (the system's random source failed).
+pub fn new_request_for(node: &NodeName, names: &Names) -> Result<NewRequest, String> {
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let mut params = CertificateParams::default();
+    for name in &names.dns {
+        let name = name.as_str().try_into().map_err(|error: rcgen::Error| error.to_string())?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    params.subject_alt_names.extend(names.ips.iter().copied().map(SanType::IpAddress));
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, NODES);
     params.distinguished_name.push(DnType::CommonName, node.common_name());
@@ -36,6 +50,11 @@ pub fn new_request(node: &NodeName) -> Result<NewRequest, String> {
 /// What a request on disk says: the DER of its public key and the CN it asks for. `None`: it is not a request, or the key
 /// is not its own.
 pub fn request_facts(key: &Secret, request: &str) -> Option<(Vec<u8>, String)> {
+    serving_request_facts(key, request).map(|(public_key, name, _)| (public_key, name))
+}
+
+/// The same, and the names that it asks to serve.
+pub fn serving_request_facts(key: &Secret, request: &str) -> Option<(Vec<u8>, String, Names)> {
     let key = KeyPair::from_pem(key.expose()).ok()?;
     let public_key = key.subject_public_key_info();
     let pem = x509_parser::pem::Pem::iter_from_buffer(request.as_bytes()).next()?.ok()?;
@@ -49,7 +68,13 @@ pub fn request_facts(key: &Secret, request: &str) -> Option<(Vec<u8>, String)> {
         return None;
     }
     let name = info.subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    Some((public_key, name))
+    let mut names = Names::default();
+    for extension in parsed.requested_extensions().into_iter().flatten() {
+        if let x509_parser::extensions::ParsedExtension::SubjectAlternativeName(list) = extension {
+            names = read_names(&list.general_names);
+        }
+    }
+    Some((public_key, name, names))
 }
 
 /// Does the private key belong to the certificate with this SubjectPublicKeyInfo? Reads PKCS#8, SEC1 (the kubelet's own) and PKCS#1.
@@ -61,12 +86,30 @@ pub fn key_matches(key: &Secret, public_key: &[u8]) -> bool {
         .unwrap_or(false)
 }
 
+/// Does the key belong to the first certificate of this PEM text? As Go reads a pair: other blocks are skipped.
+pub fn is_pair(certificate: &str, key: &Secret) -> bool {
+    let leaf = cert::certificates(certificate).ok().and_then(|chain| CertView::from_der(chain.first()?).ok());
+    leaf.is_some_and(|leaf| key_matches(key, &leaf.public_key))
+}
+
 /// Does the leaf chain to one of the authorities, for client authentication?
 /// Judged at the leaf's last second: its dates are core's business, and the signer never lets it outlive the CA.
 ///
 /// # Errors
 /// The verifier's words.
 pub fn verify(chain: &[Vec<u8>], authorities: &str, not_after: Time) -> Result<(), String> {
+    verify_for(KeyUsage::client_auth(), chain, authorities, not_after)
+}
+
+/// The same, for server authentication.
+///
+/// # Errors
+/// The verifier's words.
+pub fn verify_serving(chain: &[Vec<u8>], authorities: &str, not_after: Time) -> Result<(), String> {
+    verify_for(KeyUsage::server_auth(), chain, authorities, not_after)
+}
+
+fn verify_for(usage: KeyUsage, chain: &[Vec<u8>], authorities: &str, not_after: Time) -> Result<(), String> {
     let authorities: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(authorities.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|_| "the CA cannot be read".to_owned())?;
@@ -76,16 +119,8 @@ pub fn verify(chain: &[Vec<u8>], authorities: &str, not_after: Time) -> Result<(
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(not_after.unix().saturating_sub(1)));
     EndEntityCert::try_from(leaf)
         .and_then(|leaf| {
-            leaf.verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                intermediates,
-                at,
-                KeyUsage::client_auth(),
-                None,
-                None,
-            )
-            .map(|_| ())
+            leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, intermediates, at, usage, None, None)
+                .map(|_| ())
         })
         .map_err(|error| error.to_string())
 }
@@ -108,6 +143,20 @@ mod tests {
         assert!(request_facts(&other.key, &new.request).is_none(), "a key of another request");
         assert!(request_facts(&Secret::new("x".to_owned()), &new.request).is_none(), "no key");
         assert!(request_facts(&new.key, "x").is_none(), "no request");
+    }
+
+    #[test]
+    fn a_request_for_serving_asks_for_the_names_too() {
+        let node = node_name(Some("node-a"), "").unwrap();
+        let mut names = Names { dns: ["node-a".to_owned()].into(), ips: ["10.0.0.1".parse().unwrap()].into() };
+        names.ips.insert("fd00::1".parse().unwrap());
+        let new = new_request_for(&node, &names).unwrap();
+        let (public_key, name, asked) = serving_request_facts(&new.key, &new.request).unwrap();
+        assert_eq!((name.as_str(), asked), ("system:node:node-a", names));
+        assert!(key_matches(&new.key, &public_key));
+        let client = new_request(&node).unwrap();
+        let (.., none) = serving_request_facts(&client.key, &client.request).unwrap();
+        assert_eq!(none, Names::default());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod kubelet;
 mod query;
 mod renewals;
 mod run;
+mod serving;
 mod socket;
 mod store;
 mod supervisor;

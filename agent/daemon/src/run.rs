@@ -10,7 +10,7 @@ use eyewall_core::event;
 use eyewall_core::kubelet::take_over::commands;
 use eyewall_core::kubelet::wedge::Policy;
 use eyewall_core::rotation::LOOK_AGAIN;
-use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, Status};
+use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, ServingStatus, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, socket};
+use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, serving, socket};
 
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
@@ -76,6 +76,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let (config_tx, config_rx) = watch::channel(Arc::new(loaded.config.clone()));
     let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
     let (certificates_tx, certificates_rx) = watch::channel(None);
+    let (serving_tx, serving_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
     let (renewals, wishes) = Renewals::new(certificates_rx.clone());
     let page = Page {
@@ -83,7 +84,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         limits,
         config: config_rx.clone(),
         config_status: config_status_rx,
-        certificates: certificates_rx,
+        certificates: certificates_rx.clone(),
+        serving: serving_rx,
         kubelet: kubelet_rx,
     };
     let (status_tx, status_rx) = watch::channel(Arc::new(page.compose()));
@@ -99,6 +101,17 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         clock: clock::now,
         since_boot: clock::since_boot,
         clock_steps: clock_steps::listen(events.clone()),
+        hostname: host::hostname,
+        draw: host::draw,
+    }));
+    tokio::spawn(serving::run(serving::Deps {
+        config: config_rx.clone(),
+        certificates: certificates_rx,
+        status: serving_tx,
+        events: events.clone(),
+        heartbeat: heartbeats.register("serving", serving::ROUND),
+        dial: Arc::new(api::Network),
+        clock: clock::now,
         hostname: host::hostname,
         draw: host::draw,
     }));
@@ -168,6 +181,7 @@ async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor:
             changed = page.config.changed() => changed,
             changed = page.config_status.changed() => changed,
             changed = page.certificates.changed() => changed,
+            changed = page.serving.changed() => changed,
             changed = page.kubelet.changed() => changed,
         };
         if changed.is_err() {
@@ -195,6 +209,7 @@ struct Page {
     config: watch::Receiver<Arc<Config>>,
     config_status: watch::Receiver<ConfigStatus>,
     certificates: watch::Receiver<Option<CertificatesStatus>>,
+    serving: watch::Receiver<Option<ServingStatus>>,
     kubelet: watch::Receiver<Option<KubeletStatus>>,
 }
 
@@ -203,6 +218,7 @@ impl Page {
         let config = Arc::clone(&self.config.borrow());
         let mut certificates =
             self.certificates.borrow().clone().unwrap_or_else(|| unlooked_certificates(self.started_at));
+        certificates.serving.clone_from(&self.serving.borrow());
         certificates.take_over = commands(config.certificates.owner, &self.config_status.borrow().files);
         let kubelet = self.kubelet.borrow().clone().unwrap_or_else(|| unlooked_kubelet(&config, self.started_at));
         Status {

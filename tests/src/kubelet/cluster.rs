@@ -15,6 +15,8 @@ use crate::client::Reply;
 const STATUS: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(2);
 const JSON: &str = "application/json";
+/// A file with the addresses that this node has, so that a test can change them.
+const ADDRESSES: &str = "KUBELET_STANDIN_ADDRESSES";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 
 /// Registers the Node, and keeps it Ready.
@@ -33,7 +35,7 @@ async fn report_ready(line: &mut Line<'_>, node: &str, flags: &Flags) -> Result<
             "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the stand-in is posting ready status",
             "lastHeartbeatTime": now, "lastTransitionTime": now,
         }],
-        "addresses": [{"type": "Hostname", "address": node}],
+        "addresses": addresses(node, flags),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "nodeInfo": node_info(),
     }});
@@ -47,6 +49,30 @@ async fn report_ready(line: &mut Line<'_>, node: &str, flags: &Flags) -> Result<
     fine(&reply, "registering the node")?;
     say(&format!("successfully registered node {node}"));
     fine(&line.ask(Method::PATCH, &path, patch, Some(&status)).await?, "posting the node's status")
+}
+
+/// The node's addresses: those of the file that [`ADDRESSES`] names, a kind and an address a line, else those that a kubelet finds
+/// where there is no cloud: `--node-ip`, or the address of the default route, and the name.
+fn addresses(node: &str, flags: &Flags) -> Value {
+    let told = std::env::var_os(ADDRESSES).and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    let mut found: Vec<(String, String)> = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(kind, address)| (kind.to_owned(), address.trim().to_owned()))
+        .collect();
+    if found.is_empty() {
+        let own = flags.node_ip.or_else(default_route).map(|ip| ("InternalIP".to_owned(), ip.to_string()));
+        found.extend(own);
+        found.push(("Hostname".to_owned(), node.to_owned()));
+    }
+    found.into_iter().map(|(kind, address)| json!({"type": kind, "address": address})).collect()
+}
+
+/// The address from which a packet into the world would be sent; none is sent.
+fn default_route() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }
 
 fn registration(node: &str, flags: &Flags) -> Value {

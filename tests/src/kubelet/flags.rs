@@ -37,6 +37,9 @@ pub(super) struct Flags {
     /// Whether it renews its client certificate itself; over what the configuration says.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) rotate_certificates: Option<bool>,
+    /// The node's address, if not that of its default route.
+    #[arg(long)]
+    pub(super) node_ip: Option<std::net::IpAddr>,
     #[command(flatten)]
     _forgotten: Forgotten,
 }
@@ -52,8 +55,6 @@ struct Forgotten {
     container_runtime_endpoint: Option<String>,
     #[arg(long)]
     cloud_provider: Option<String>,
-    #[arg(long)]
-    node_ip: Option<String>,
     #[arg(long)]
     authorization_mode: Option<String>,
     #[arg(long, num_args = 0..=1, require_equals = true)]

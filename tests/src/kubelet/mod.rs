@@ -84,7 +84,7 @@ async fn until_told_to_end(flags: &Flags) -> Result<()> {
     };
     let work = async {
         tokio::try_join!(
-            serving::serve(&node),
+            serving::serve(&node, &flags.cert_dir),
             cluster::keep_node(&session, &node, flags),
             cluster::keep_lease(&session, &node),
             cluster::keep_watch(&session, &node),

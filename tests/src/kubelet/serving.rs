@@ -1,6 +1,8 @@
-//! Port 10250, as somebody without credentials sees it: a self-signed certificate, and 401 for everything.
+//! Port 10250, as somebody without credentials sees it: the serving pair of the certificate directory, and 401 for everything.
 
-use std::path::PathBuf;
+mod pair;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +15,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
-use rustls_pki_types::PrivateKeyDer;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::SingleCertAndKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Never, say};
+use pair::Pair;
 
 /// Where to listen, if not where the real one does.
 const LISTEN: &str = "KUBELET_STANDIN_LISTEN";
@@ -28,12 +32,28 @@ const WEDGE_FILE: &str = "/run/kubelet-standin.wedge";
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Serves until it is dropped. While the wedge file is there, connections are taken and nothing is answered.
-pub(super) async fn serve(node: &str) -> Result<Never> {
+/// The pair is that of `directory`; where there is none (the real kubelet would make it), it is in no file.
+pub(super) async fn serve(node: &str, directory: &Path) -> Result<Never> {
     let address = std::env::var(LISTEN).unwrap_or_else(|_| "0.0.0.0:10250".to_owned());
     let wedge = Arc::new(std::env::var_os(WEDGE).map_or_else(|| PathBuf::from(WEDGE_FILE), PathBuf::from));
     let listener = TcpListener::bind(&address).await.with_context(|| format!("listening on {address}"))?;
-    let acceptor = acceptor(node)?;
+    let pair = directory.is_dir().then(|| Pair::begin(directory, node).map(Arc::new)).transpose()?;
+    let acceptor = match &pair {
+        Some(pair) => acceptor(Arc::clone(pair) as Arc<dyn ResolvesServerCert>)?,
+        None => acceptor(Arc::new(SingleCertAndKey::from(pair::in_memory(node)?)))?,
+    };
     say(&format!("serving on {}", listener.local_addr()?));
+    let looking = async {
+        match &pair {
+            Some(pair) => pair.keep_looking().await,
+            None => std::future::pending().await,
+        }
+    };
+    let serving = answer(listener, acceptor, wedge);
+    tokio::try_join!(looking, serving).map(|(never, _)| never)
+}
+
+async fn answer(listener: TcpListener, acceptor: TlsAcceptor, wedge: Arc<PathBuf>) -> Result<Never> {
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
@@ -44,15 +64,12 @@ pub(super) async fn serve(node: &str) -> Result<Never> {
     }
 }
 
-fn acceptor(node: &str) -> Result<TlsAcceptor> {
-    let own = rcgen::generate_simple_self_signed([node.to_owned()])?;
-    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der())
-        .map_err(|why| anyhow::anyhow!("the own key: {why}"))?;
+fn acceptor(pair: Arc<dyn ResolvesServerCert>) -> Result<TlsAcceptor> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key)?;
+        .with_cert_resolver(pair);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

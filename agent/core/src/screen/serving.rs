@@ -41,7 +41,7 @@ pub(super) fn part(page: &mut Page, part: &ServingStatus, now: Time) {
     let keeper = match part.keeper.as_str() {
         "eyewall" => "eyewall renews it",
         "kubelet" => "the kubelet renews it and eyewall only watches",
-        _ => "nobody renews it (certificates.serving is false)",
+        _ => "nobody renews it",
     };
     let force =
         if part.in_force { "the kubelet serves from it" } else { "the kubelet serves with what it signed itself" };

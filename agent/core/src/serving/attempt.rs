@@ -27,20 +27,28 @@ pub(super) struct Trouble {
     pub next: &'static str,
 }
 
+/// That the request `csr` waits for an approver, and which one is missing.
+pub fn pending(csr: &str) -> Reason {
+    Reason::new(
+        Outcome::Pending.kind(),
+        format!(
+            "the request {csr} waits for an approver: kube-controller-manager never approves serving certificates; run an approver \
+             for kubernetes.io/kubelet-serving in the cluster (kubelet-csr-approver, or the cloud's own), or approve by hand: \
+             kubectl certificate approve {csr}"
+        ),
+    )
+}
+
 /// The trouble that the last attempt met, if it did not succeed. `csr` is the request's name.
 pub(super) fn trouble(last: &Attempt, csr: &str) -> Option<Trouble> {
     let told =
         |state, message: String, next| Some(Trouble { state, reason: Reason::new(last.outcome.kind(), message), next });
     match &last.outcome {
-        Outcome::Pending => told(
-            State::PendingApproval,
-            format!(
-                "the request {csr} waits for an approver: kube-controller-manager never approves serving certificates; run an approver \
-                 for kubernetes.io/kubelet-serving in the cluster (kubelet-csr-approver, or the cloud's own), or approve by hand: \
-                 kubectl certificate approve {csr}"
-            ),
-            "the request is watched on; until then the kubelet serves with the certificate it has",
-        ),
+        Outcome::Pending => Some(Trouble {
+            state: State::PendingApproval,
+            reason: pending(csr),
+            next: "the request is watched on; until then the kubelet serves with the certificate it has",
+        }),
         Outcome::Denied(words) => told(
             State::Denied,
             format!(

@@ -20,7 +20,7 @@ use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
 use disk::{Disk, Kernel};
 pub use files::StoreFault;
-pub use serving::{Matches, SERVING};
+pub use serving::SERVING;
 use files::{Files, Kind};
 
 /// The link that the kubelet's kubeconfig names.
