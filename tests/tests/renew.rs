@@ -129,27 +129,6 @@ async fn an_operator_asks_for_a_renewal() -> Result<()> {
 }
 
 #[tokio::test]
-async fn observing_writes_nothing_and_reports_the_same() -> Result<()> {
-    let (api, mut node) = cluster().await?;
-    node.drop_in("10-owner.toml", "[certificates]\nowner = \"kubelet\"\n")?;
-    node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
-    node.start()?;
-    node.wait_for(SOON, "absent", "certificate-absent").await?;
-    assert_eq!(std::fs::read_dir(node.pki())?.count(), 0, "not even a placeholder");
-    // Later than any kubelet renews by itself.
-    in_force(&node, &api.issue_node_certificate("node-a", now() - 70 * HOUR, now() + 2 * HOUR)?)?;
-    node.stop().await?;
-    node.start()?;
-    let status = node.wait(SOON, |status| status.certificates.current.is_some()).await?;
-    assert_eq!(status.certificates.state, CertificateState::RenewalOverdue);
-    assert_eq!(status.certificates.owner, "kubelet");
-    assert_eq!(api.csrs().len(), 0);
-    assert_eq!(std::fs::read_dir(node.pki())?.count(), 2, "the kubelet's own two");
-    assert!(!node.path("kubelet.kubeconfig").exists());
-    Ok(())
-}
-
-#[tokio::test]
 async fn the_bootstrap_credential_is_tested_while_it_is_not_needed() -> Result<()> {
     let (api, mut node) = cluster().await?;
     node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
