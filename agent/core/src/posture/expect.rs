@@ -221,3 +221,114 @@ fn accept(check: &Check, value: &str) -> Result<(), ExpectationFault> {
         Accepts::Names(_) | Accepts::Span(_) | Accepts::Text(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::posture::fixtures::host;
+    use crate::posture::{Capture, Word};
+
+    fn waiver(check: &str, until: &str) -> Waiver {
+        Waiver { check: check.to_owned(), why: "known".to_owned(), until: until.to_owned() }
+    }
+
+    #[test]
+    fn every_fault_is_told_with_what_to_write() {
+        let mut config = Config::default();
+        let expect = [
+            ("selinux-mod", "permissive"),
+            ("no-such-thing-at-all", "x"),
+            ("selinux-mode", "Permissive"),
+            ("selinux-genuine", "yes"),
+            ("selinux-transitions", "soon"),
+            ("selinux-permissive-domains", "1,,2"),
+        ];
+        config.posture.expect = expect.map(|(check, value)| (check.to_owned(), value.to_owned())).into();
+        config.posture.waive = vec![
+            waiver("selinx-mode", "2027-01-01"),
+            waiver("selinux-mode", "2027-01-01"),
+            waiver("selinux-mode", "2028-01-01"),
+            waiver("selinux-config", "tomorrow"),
+        ];
+        let faults = Expectations::new(&os::FCOS, &config).expect_err("faults");
+        let kinds: Vec<&str> = faults.iter().map(ExpectationFault::kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                "unknown-check",
+                "takes-no-expectation",
+                "unknown-check",
+                "bad-expectation",
+                "bad-expectation",
+                "bad-expectation",
+                "unknown-check",
+                "waived-twice",
+                "bad-date",
+            ],
+            "{faults:#?}"
+        );
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(told[2].contains("did you mean \"selinux-mode\"?"), "{}", told[2]);
+        assert!(
+            told[3].contains("\"enforcing\", \"permissive\"") || told[4].contains("\"enforcing\", \"permissive\""),
+            "{told:?}"
+        );
+        assert!(!told[0].contains("did you mean"), "{}", told[0]);
+    }
+
+    #[test]
+    fn configuration_comes_before_the_os() {
+        let mode = check("selinux-mode").expect("a check");
+        for (name, os, declared, want) in [
+            ("FCOS", &os::FCOS, None, Some("enforcing")),
+            ("Flatcar", &os::FLATCAR, None, Some("permissive")),
+            ("any", &os::GENERIC, None, None),
+            ("declared", &os::GENERIC, Some(" enforcing "), Some("enforcing")),
+            ("declared otherwise", &os::FCOS, Some("permissive"), Some("permissive")),
+        ] {
+            let mut config = Config::default();
+            config.posture.expect.extend(declared.map(|value| ("selinux-mode".to_owned(), value.to_owned())));
+            let expect = Expectations::new(os, &config).expect(name);
+            assert_eq!(expect.of(mode), want, "{name}");
+        }
+    }
+
+    /// A waiver covers what does not pass, up to the day before its end, and nothing else.
+    #[test]
+    fn a_waiver_ends_by_the_day_of_the_look() {
+        let mode = check("selinux-mode").expect("a check");
+        let mut evidence = host("fcos-worker");
+        let mut config = Config::default();
+        config.posture.waive = vec![waiver("selinux-mode", "2026-08-01")];
+        let expect = Expectations::for_host(&evidence.host, &config).expect("valid");
+        let mut said = |mode_now: Option<&str>, at: &str| {
+            evidence.captured_at = Time::parse(at).expect(at);
+            match mode_now {
+                Some(text) => evidence.put("file:/sys/fs/selinux/enforce", None, Capture::text(text)),
+                None => evidence.put("file:/sys/fs/selinux/enforce", None, Capture::Denied("x".to_owned())),
+            };
+            mode.judge(&evidence, &expect)
+        };
+        for (name, text, at, want) in [
+            ("fails", Some("0"), "2026-07-31T23:59:59Z", Word::Waived),
+            ("cannot be told", None, "2026-07-31T23:59:59Z", Word::Waived),
+            ("passes: nothing to waive", Some("1"), "2026-07-31T23:59:59Z", Word::Pass),
+            ("its last moment is over", Some("0"), "2026-08-01T00:00:00Z", Word::Fail),
+            ("a clock beyond all days", Some("0"), "9999-12-30T00:00:00Z", Word::Fail),
+        ] {
+            assert_eq!(said(text, at).verdict.word(), want, "{name}");
+        }
+        let ended = said(Some("0"), "2026-08-02T00:00:00Z");
+        assert!(ended.reason.message.contains("the waiver ended on 2026-08-01"), "{}", ended.reason.message);
+        assert!(ended.facts.iter().any(|fact| fact.name == "waiver-ended"));
+    }
+
+    #[test]
+    fn a_captured_host_is_judged_as_itself() {
+        let evidence = host("flatcar-controller");
+        let expect = Expectations::for_host(&evidence.host, &Config::default()).expect("valid");
+        assert_eq!((expect.os.id, expect.role), ("flatcar", Role::Controller));
+        let unknown = Host { os: "plan9".to_owned(), ..evidence.host };
+        assert_eq!(Expectations::for_host(&unknown, &Config::default()).map(|e| e.os.id), Ok("generic"));
+    }
+}

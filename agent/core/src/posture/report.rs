@@ -113,7 +113,9 @@ pub enum ClaimState {
     Reported,
     /// It is not about a host of this kind.
     NotApplicable,
-    /// No check says anything about it: it cannot be proved from a node.
+    /// A node could tell, but no check about it is in this report.
+    NotJudged,
+    /// It cannot be proved from a node.
     CannotBeProved,
 }
 
@@ -127,6 +129,7 @@ impl ClaimState {
             Self::Holds => "holds",
             Self::Reported => "reported",
             Self::NotApplicable => "not-applicable",
+            Self::NotJudged => "not-judged",
             Self::CannotBeProved => "cannot-be-proved",
         }
     }
@@ -135,8 +138,10 @@ impl ClaimState {
         let health: Vec<Health> = findings.iter().map(|finding| finding.health(counts_from)).collect();
         let any = |word| findings.iter().any(|finding| finding.verdict.word() == word);
         let proved = || findings.iter().any(|finding| finding.proves && finding.verdict.word() == Word::Pass);
-        if findings.is_empty() || claim.reach == Reach::OutOfScope {
+        if claim.reach == Reach::OutOfScope {
             Self::CannotBeProved
+        } else if findings.is_empty() {
+            Self::NotJudged
         } else if health.contains(&Health::Bad) {
             Self::Broken
         } else if health.contains(&Health::Unknown) {
@@ -266,3 +271,6 @@ impl Report {
             .collect();
     }
 }
+
+#[cfg(test)]
+mod tests;

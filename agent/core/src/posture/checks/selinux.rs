@@ -31,7 +31,7 @@ const MODE: &Check = &Check {
     severity: Severity::High,
     reads: &[needs(&ENFORCE), needs(&FILESYSTEMS)],
     judge: mode::now,
-    worth: Worth::Proves("The kernel says that it enforces its policy at this moment."),
+    worth: Worth::Proves("It is the kernel's own word for the mode at this moment."),
     not: "That the policy confines anything: see selinux-policy and selinux-permissive-domains.",
     cis: &[],
     expects: MODES,

@@ -1,0 +1,16 @@
+//! A report in the forms that people and machines read. Pure: values in, text out.
+
+mod json;
+mod junit;
+mod sarif;
+mod text;
+
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use json::{SCHEMA, json};
+pub use junit::junit;
+pub use sarif::sarif;
+pub use text::{changes, text};
