@@ -126,8 +126,8 @@ impl Outcome {
         matches!(self, Self::Unauthorized | Self::Forbidden(_))
     }
 
-    /// Has the API server the request? Then it is looked for before it is sent again.
-    pub fn is_sent(&self) -> bool {
+    /// Has the API server the request?
+    fn is_sent(&self) -> bool {
         match self {
             Self::Pending
             | Self::NotSigned
@@ -281,6 +281,11 @@ impl Outcome {
 }
 
 impl Attempt {
+    /// Has the API server the request of the key on disk? Then it is looked for before it is sent again.
+    pub fn is_sent(&self) -> bool {
+        self.outcome.is_sent() && !self.spends_the_key()
+    }
+
     /// Can nothing come any more of the key and request on disk? Another key costs the cluster another object, so it is made
     /// only where the fault is with this one, or has lasted for an hour.
     pub fn spends_the_key(&self) -> bool {

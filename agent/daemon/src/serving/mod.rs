@@ -349,7 +349,7 @@ impl Task {
         let (Ok(joined), Ok(node), Some(open)) = (&world.bootstrap, &world.node, &world.request) else {
             return;
         };
-        let is_sent = self.memory.last.as_ref().is_some_and(|last| last.outcome.is_sent());
+        let is_sent = self.memory.last.as_ref().is_some_and(Attempt::is_sent);
         let ended = match self.connection(world).await {
             Err(error) => attempt::outcome(error).into(),
             Ok(_) => {

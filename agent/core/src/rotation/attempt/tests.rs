@@ -86,7 +86,10 @@ fn a_key_is_kept_while_another_would_not_help() {
         ("denied", Outcome::Denied(String::new()), 8, false),
         ("deleted", Outcome::Deleted, 8, false),
     ] {
-        assert_eq!(attempt(outcome, streak).spends_the_key(), want, "{name}");
+        let last = attempt(outcome, streak);
+        assert_eq!(last.spends_the_key(), want, "{name}");
+        // Of the next key the API server has heard nothing.
+        assert!(!(last.is_sent() && want), "{name}");
     }
 }
 
