@@ -337,8 +337,17 @@ fn the_sandbox_keeps_its_promises() {
         "RestartPreventExitStatus=64 78",
         "Before=kubelet.service",
         "RuntimeDirectoryPreserve=yes",
+        // Two owners must not both renew: the second door shuts the first.
+        "ConditionPathExists=!/etc/systemd/system/kubelet.service.d/99-break-glass.conf",
     ] {
         assert!(unit.lines().any(|l| l == line), "{line}");
+    }
+    let socket = fs::read_to_string(units().join("eyewall.socket")).unwrap();
+    let door = "/etc/systemd/system/kubelet.service.d/99-break-glass.conf";
+    assert!(socket.lines().any(|line| line == format!("ConditionPathExists=!{door}")));
+    for runtime in ["podman", "docker"] {
+        let text = fs::read_to_string(units().join(format!("break-glass-{runtime}.conf"))).unwrap();
+        assert!(text.contains(&format!("break-glass-{runtime}.conf {door}\n")), "{runtime}: installed elsewhere");
     }
     // A mount namespace of the kubelet's own would cut its pods' mounts off from the host.
     let kubelet = fs::read_to_string(units().join("kubelet.service")).unwrap();

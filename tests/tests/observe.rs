@@ -133,7 +133,7 @@ async fn a_kubelet_that_renews_itself_is_watched_and_nothing_is_written() -> Res
     node.start()?;
     let status = node.wait_for(SOON, "absent", "bootstrap-kubeconfig-missing").await?;
     assert_eq!(status.certificates.owner, "kubelet");
-    assert_eq!(status.certificates.take_over[0], "eyewall kubelet take-over --write");
+    assert_eq!(status.certificates.take_over[0], "/opt/bin/eyewall kubelet take-over --write");
     node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
     node.wait_for(SOON, "absent", "certificate-absent").await?;
 

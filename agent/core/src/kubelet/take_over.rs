@@ -30,7 +30,7 @@ pub fn commands(owner: Owner, files: &[String]) -> Vec<String> {
         // `eyewall kubelet` is in the unit already.
         Some(file) => vec![format!("rm {file}"), "systemctl restart kubelet".to_owned()],
         None => vec![
-            "eyewall kubelet take-over --write".to_owned(),
+            "/opt/bin/eyewall kubelet take-over --write".to_owned(),
             "systemctl daemon-reload && systemctl restart kubelet".to_owned(),
         ],
     }

@@ -36,7 +36,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const MISSES: u32 = 2;
 /// Said while both would renew.
 const TWO_OWNERS: &str = "it still renews its certificate itself, beside the agent: restart the kubelet, with \
-                          `eyewall kubelet` in its unit (`eyewall kubelet take-over --write` puts it there)";
+                          `eyewall kubelet` in its unit (`/opt/bin/eyewall kubelet take-over --write` puts it there)";
 /// Larger than any record, in bytes.
 const RECORD_MAX: u64 = 64 * 1024;
 

@@ -137,13 +137,13 @@ fn the_way_over_depends_on_who_stands_in_it() {
             "watched",
             Owner::Kubelet,
             &observing,
-            "eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
+            "/opt/bin/eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
         ),
         (
             "watched by a file of its own",
             Owner::Kubelet,
             &files(&[]),
-            "eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
+            "/opt/bin/eyewall kubelet take-over --write; systemctl daemon-reload && systemctl restart kubelet",
         ),
         (
             "the glass is broken",
