@@ -2,6 +2,7 @@
 //! as systemd is concerned. The machine's own bus is never touched.
 
 pub mod systemd;
+pub mod timedate;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -87,8 +88,8 @@ impl Bus {
         self.directory.path().join(name)
     }
 
-    /// Of /usr/share/dbus-1/system.conf and org.freedesktop.systemd1.conf: names are owned and methods called only where a
-    /// rule allows it, and systemd is for root (here: whoever runs the tests).
+    /// Of /usr/share/dbus-1/system.conf, org.freedesktop.systemd1.conf and org.freedesktop.timedate1.conf: names are owned and
+    /// methods called only where a rule allows it, and systemd is for root (here: whoever runs the tests).
     fn configuration(&self) -> String {
         format!(
             r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -113,6 +114,8 @@ impl Bus {
   <policy user="{user}">
     <allow own="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.systemd1"/>
+    <allow own="org.freedesktop.timedate1"/>
+    <allow send_destination="org.freedesktop.timedate1"/>
   </policy>
 </busconfig>
 "#,

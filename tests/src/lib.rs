@@ -5,6 +5,7 @@ pub mod bus;
 pub mod client;
 pub mod container;
 pub mod cut_points;
+pub mod host_clock;
 pub mod kubelet;
 pub mod node;
 pub mod trust;

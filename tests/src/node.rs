@@ -371,15 +371,20 @@ impl Drop for Node {
 /// # Errors
 /// The library is not here; on Debian: apt-get install libfaketime.
 pub fn hurried(times: u32) -> Result<Vec<String>> {
-    let library = std::fs::read_dir("/usr/lib")?
-        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
-        .find(|path| path.is_file())
-        .context("there is no libfaketimeMT.so.1 below /usr/lib; on Debian: apt-get install libfaketime")?;
+    let library = faketime()?;
     // It leaves files in /dev/shm, so there is one for this program alone.
     let script = format!(
         "mount -t tmpfs none /dev/shm && export LD_PRELOAD={library:?} FAKETIME='+0 x{times}' && exec \"$0\" \"$@\""
     );
     Ok(["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).into())
+}
+
+/// libfaketime(1).
+pub(crate) fn faketime() -> Result<PathBuf> {
+    std::fs::read_dir("/usr/lib")?
+        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))
+        .find(|path| path.is_file())
+        .context("there is no libfaketimeMT.so.1 below /usr/lib; on Debian: apt-get install libfaketime")
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {

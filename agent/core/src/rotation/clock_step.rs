@@ -53,15 +53,22 @@ impl StepBudget {
     }
 }
 
+/// An instant of the past by the clock before it was set `set` ahead, by the clock that says `now`. It stays in the past: what was
+/// noted by the new clock before the step was noticed must not be moved into the future.
+pub fn after_step(at: Time, set: SignedDuration, now: Time) -> Time {
+    at.moved(set).min(now)
+}
+
 impl Attempt {
     /// The attempt as it stands after the clock was set `set` ahead: its wait goes on for as long as it was to last, so a
-    /// `Retry-After` is neither cut short nor drawn out. `None` where the clock itself may have been the trouble.
+    /// `Retry-After` is neither cut short nor drawn out. `None` where the clock itself may have been the trouble. `now` is by the new
+    /// clock.
     #[must_use]
-    pub fn after_step(mut self, set: SignedDuration) -> Option<Self> {
+    pub fn after_step(mut self, set: SignedDuration, now: Time) -> Option<Self> {
         match self.outcome {
             Outcome::OutOfTime(_) | Outcome::ServerExpired(_) | Outcome::NotYet(_) => None,
             _ => {
-                self.at = self.at.moved(set);
+                self.at = after_step(self.at, set, now);
                 Some(self)
             }
         }
@@ -118,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stays_in_the_past() {
+        let now = Time::from_unix(T0);
+        for (name, at, set, want) in [
+            ("a minute before the clock was set ahead", T0 - 660, 600, T0 - 60),
+            ("a minute before it was set back", T0 + 540, -600, T0 - 60),
+            ("after it, and before that was noticed", T0 - 1, 600, T0),
+        ] {
+            let got = after_step(Time::from_unix(at), SignedDuration::from_secs(set), now);
+            assert_eq!(got, Time::from_unix(want), "{name}");
+        }
+    }
+
+    #[test]
     fn a_wait_is_as_long_as_it_was_to_be() {
         let words = String::new;
         for (name, outcome, survives) in [
@@ -133,7 +153,7 @@ mod tests {
                 let before = attempt(T0, outcome.clone(), Identity::Bootstrap, 1);
                 let (now, later) = (Time::from_unix(T0 + 1), Time::from_unix(T0 + 1).moved(set));
                 let left = |attempt: &Attempt, now: Time| attempt.wait(now).map(|(_, until)| until.since(now));
-                let after = before.clone().after_step(set);
+                let after = before.clone().after_step(set, later);
                 assert_eq!(after.is_some(), survives, "{name}, {set}");
                 if let Some(after) = after {
                     assert_eq!(left(&after, later), left(&before, now), "{name}, {set}");

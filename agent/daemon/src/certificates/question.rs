@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use eyewall_core::cert::{self, CertView};
 use eyewall_core::config::Owner;
 use eyewall_core::rotation::clock::{self, ClockEvidence, End, Floor, Server, Service};
-use eyewall_core::rotation::clock_step::{Reading, is_worth_a_look};
+use eyewall_core::rotation::clock_step::{Reading, after_step, is_worth_a_look};
 use eyewall_core::rotation::{Identity, Outcome};
 use eyewall_core::status::{Health, Reason, RecoveryView};
 use eyewall_core::time::Time;
@@ -24,11 +24,11 @@ const DATE_WITHIN: Duration = Duration::from_secs(5);
 impl Memory {
     /// The clock was set `set` ahead: what was concluded about it is void, and what was to be waited for is waited for as
     /// long as it was to be.
-    pub(super) fn clock_was_set(&mut self, set: SignedDuration) {
+    pub(super) fn clock_was_set(&mut self, set: SignedDuration, now: Time) {
         self.clock = None;
-        self.last = self.last.take().and_then(|last| last.after_step(set));
+        self.last = self.last.take().and_then(|last| last.after_step(set, now));
         if let Some(recovery) = &mut self.recovery {
-            recovery.tested_at = recovery.tested_at.moved(set);
+            recovery.tested_at = after_step(recovery.tested_at, set, now);
         }
     }
 }
@@ -40,7 +40,7 @@ impl Task {
         let set = self.reading.map_or(SignedDuration::ZERO, |before| reading.set_since(&before));
         self.reading = Some(reading);
         if self.deps.clock_steps.take() || is_worth_a_look(set) {
-            self.memory.clock_was_set(set);
+            self.memory.clock_was_set(set, reading.wall);
         }
     }
 
