@@ -2,8 +2,11 @@
 //!
 //! `cargo test -p vm-tests -- --nocapture` shows what is being done and how long it takes.
 
+mod certificate;
 mod expect;
+mod expiry;
 mod first_boot;
 mod power_cut;
 mod reboot;
+mod recovery;
 mod renewals;
