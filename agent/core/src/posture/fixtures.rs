@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -29,6 +30,24 @@ fn json_files(directory: &Path) -> Vec<(String, String)> {
 
 /// The evidence of a good host.
 pub fn host(name: &str) -> Evidence {
+    good(name).0.clone()
+}
+
+/// The evidence of a good host, and the report on it; each is made once.
+fn good(name: &str) -> &'static (Evidence, Report) {
+    static GOOD: OnceLock<BTreeMap<&str, (Evidence, Report)>> = OnceLock::new();
+    let made = GOOD.get_or_init(|| {
+        let make = |name: &&'static str| {
+            let evidence = read(name);
+            let report = judge(&evidence, &expect(&evidence));
+            (*name, (evidence, report))
+        };
+        HOSTS.iter().map(make).collect()
+    });
+    made.get(name).unwrap_or_else(|| panic!("there is no host {name}"))
+}
+
+fn read(name: &str) -> Evidence {
     let parts = json_files(&directory().join(name));
     Evidence::from_parts(parts.iter().map(|(file, text)| (file.as_str(), text.as_str())))
         .unwrap_or_else(|fault| panic!("fixtures/{name}: {fault}"))
@@ -146,8 +165,7 @@ fn said(report: &Report, check: &str) -> String {
 #[test]
 fn good_hosts_are_good() {
     for name in HOSTS {
-        let evidence = host(name);
-        let report = judge(&evidence, &expect(&evidence));
+        let report = &good(name).1;
         let not_good: Vec<String> = report
             .findings
             .iter()
@@ -168,13 +186,12 @@ fn each_case_is_judged_as_written() {
             assert!(check(id).is_some(), "{name}: there is no check {id}");
         }
         for base in &case.base {
-            let good = host(base);
-            let good = judge(&good, &expect(&good));
+            let good = &good(base).1;
             let (evidence, expect) = case.on(base);
             let report = judge(&evidence, &expect);
             for finding in &report.findings {
                 let got = said(&report, &finding.check);
-                let want = case.verdicts.get(&finding.check).cloned().unwrap_or_else(|| said(&good, &finding.check));
+                let want = case.verdicts.get(&finding.check).cloned().unwrap_or_else(|| said(good, &finding.check));
                 if got != want {
                     let message = &finding.reason.message;
                     wrong.push(format!("{name} on {base}, {}: {got}, not {want}: {message}", finding.check));

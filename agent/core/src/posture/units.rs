@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Source;
+use super::{Seen, Source, Unseen};
 use crate::time::Time;
 
 /// Every loaded service and socket unit: a [`Units`].
@@ -97,6 +97,19 @@ impl Unit {
     /// Does one of its command lines run a program of this name, however it is reached?
     pub fn runs(&self, program: &str) -> bool {
         self.commands.iter().flatten().take(2).any(|word| base_name(word) == program)
+    }
+}
+
+/// Every loaded unit. A list without the journal's own service is not that of a whole host.
+///
+/// # Errors
+/// Why it cannot be seen.
+pub fn loaded(seen: &Seen<'_>) -> Result<Units, Unseen> {
+    let item = seen.one(&UNITS)?;
+    let units: Units = item.record()?;
+    match units.get("systemd-journald.service") {
+        Some(_) => Ok(units),
+        None => Err(item.malformed("It is not the list of all loaded units: systemd-journald.service is not in it.")),
     }
 }
 

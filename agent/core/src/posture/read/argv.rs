@@ -1,18 +1,23 @@
 //! Command lines: of a running process, or of a container in a manifest.
 
+use serde::{Deserialize, Serialize};
+
 use super::ReadFault;
 
 /// `/proc/<pid>/cmdline` of a kubelet is under 4 KiB; the kernel allows 2 MiB.
 pub const LARGEST: usize = 256 * 1024;
 
 /// A program and its arguments.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Argv(Vec<String>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Argv {
+    words: Vec<String>,
+}
 
 impl Argv {
     /// Words as they stand in a manifest or a plan.
     pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self(words.into_iter().map(Into::into).collect())
+        Self { words: words.into_iter().map(Into::into).collect() }
     }
 
     /// Reads `/proc/<pid>/cmdline`: words that end in NUL. Bytes that are no UTF-8 become U+FFFD.
@@ -27,19 +32,19 @@ impl Argv {
         if bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace()) {
             return Err(ReadFault::Empty);
         }
-        Ok(Self(bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()))
+        Ok(Self::new(bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned())))
     }
 
     /// The words.
     pub fn words(&self) -> &[String] {
-        &self.0
+        &self.words
     }
 
     /// Every value of a flag, in order. `--name=value` and `--name value` are the same, a flag alone is `true`, and
     /// `_` counts as `-`, as the programs of Kubernetes read them (component-base `WordSepNormalizeFunc`).
     pub fn values(&self, name: &str) -> Vec<&str> {
         let mut values = Vec::new();
-        let mut words = self.0.iter().peekable();
+        let mut words = self.words.iter().peekable();
         while let Some(word) = words.next() {
             let Some(flag) = word.strip_prefix("--") else { continue };
             let (given, value) = match flag.split_once('=') {
@@ -69,7 +74,7 @@ impl Argv {
 
     /// The names of all `--` flags, as given.
     pub fn names(&self) -> Vec<&str> {
-        let flags = self.0.iter().filter_map(|word| word.strip_prefix("--"));
+        let flags = self.words.iter().filter_map(|word| word.strip_prefix("--"));
         flags.filter_map(|flag| flag.split('=').next()).filter(|name| !name.is_empty()).collect()
     }
 }

@@ -96,6 +96,14 @@ pub struct PodView {
     pub tolerations: Vec<Toleration>,
 }
 
+/// The pods on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pods {
+    /// All of them, those that have ended too.
+    pub pods: Vec<PodView>,
+}
+
 impl PodView {
     /// Has it ended? Then it runs nothing.
     pub fn is_over(&self) -> bool {
@@ -228,7 +236,7 @@ struct Port {
 ///
 /// # Errors
 /// [`ReadFault`]; another kind, or a list that goes on elsewhere, is one.
-pub fn pods(text: &str) -> Result<Vec<PodView>, ReadFault> {
+pub fn pods(text: &str) -> Result<Pods, ReadFault> {
     let raw: RawPods = json(text, LARGEST_PODS)?;
     if raw.kind != "PodList" {
         return Err(ReadFault::Missing("that it is a PodList"));
@@ -239,7 +247,7 @@ pub fn pods(text: &str) -> Result<Vec<PodView>, ReadFault> {
     if raw.items.len() > MOST_PODS {
         return Err(ReadFault::TooMany { what: "pods", limit: MOST_PODS });
     }
-    Ok(raw.items.into_iter().map(pod).collect())
+    Ok(Pods { pods: raw.items.into_iter().map(pod).collect() })
 }
 
 fn pod(raw: RawPod) -> PodView {
@@ -299,7 +307,8 @@ mod tests {
                          "tolerations":[{"operator":"Exists"}]},"status":{"phase":"Running"}},
                 {"metadata":{"name":"d","namespace":"b"},"spec":{"hostPID":true,"containers":[{"name":"c"}]},"status":{"phase":"Succeeded"}}]}"#,
         )
-        .expect("pods");
+        .expect("pods")
+        .pods;
         assert!(
             list[0].mirror && list[0].host_network && list[0].privileged && !list[0].host_pid && !list[0].is_over()
         );

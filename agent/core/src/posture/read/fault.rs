@@ -63,6 +63,14 @@ impl ReadFault {
         }
     }
 
+    /// The same as a sentence of its own.
+    pub fn sentence(&self) -> String {
+        let text = self.to_string();
+        let mut characters = text.chars();
+        let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        format!("{first}{}.", characters.as_str())
+    }
+
     /// The same fault, with the place it stands in.
     #[must_use]
     pub fn within(self, place: &str) -> Self {
@@ -138,6 +146,7 @@ mod tests {
         ] {
             assert_eq!(fault.kind(), kind, "{name}");
             assert_eq!(fault.to_string(), sentence, "{name}");
+            assert!(fault.sentence().ends_with('.'), "{name}");
             assert!(!format!("{fault:?}{fault}").contains("abcdef"), "{name}");
         }
     }

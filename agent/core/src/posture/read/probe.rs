@@ -47,7 +47,10 @@ mod tests {
 
     #[test]
     fn records_are_read_strictly() {
-        assert_eq!(serde_json::from_str::<TlsAnswer>(r#"{"stranger":"refused"}"#).ok(), Some(TlsAnswer { stranger: Stranger::Refused }));
+        assert_eq!(
+            serde_json::from_str::<TlsAnswer>(r#"{"stranger":"refused"}"#).ok(),
+            Some(TlsAnswer { stranger: Stranger::Refused })
+        );
         for text in ["{}", r#"{"status":"401"}"#, r#"{"status":401,"body":"x"}"#, "[]"] {
             assert!(serde_json::from_str::<HttpAnswer>(text).is_err(), "{text}");
         }

@@ -91,6 +91,11 @@ pub fn etcd_settings(text: &str) -> String {
     if kept.is_empty() { NOTHING.to_owned() } else { kept }
 }
 
+/// Of a KubeletConfiguration everything, unless it has the one field that may hold a credential.
+pub fn kubelet_configuration(text: &str) -> String {
+    if text.contains("staticPodURLHeader") { NOTHING.to_owned() } else { text.to_owned() }
+}
+
 /// The first certificate of a PEM text.
 ///
 /// # Errors

@@ -212,6 +212,14 @@ pub struct SocketView {
     pub cgroup: Option<String>,
 }
 
+/// Every listening socket of the host's own network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sockets {
+    /// TCP and UDP, IPv4 and IPv6.
+    pub sockets: Vec<SocketView>,
+}
+
 impl SocketView {
     /// `path_of` finds the path of a control group by its id. The root's id (1) on a host with cgroup v1 says nothing, so the
     /// caller gives none there.

@@ -39,6 +39,8 @@ pub struct Contents {
     pub token_id_sha256: Option<String>,
     /// The parts in which a private key stands.
     pub keys_in: Vec<String>,
+    /// The parts in which a key of a cloud account stands: DigitalOcean's and AWS' have a form of their own.
+    pub accounts_in: Vec<String>,
     /// The configs and the kubeconfig that are fetched from elsewhere: what they hold is not in the user data, and not known.
     pub elsewhere: Vec<String>,
     /// The parts that could not be decoded.
@@ -271,7 +273,30 @@ impl Search {
         if text.contains("PRIVATE KEY-----") || text.contains("client-key-data:") {
             self.found.keys_in.push(place.to_owned());
         }
+        if has_account_key(text) {
+            self.found.accounts_in.push(place.to_owned());
+        }
     }
+}
+
+/// DigitalOcean's tokens (`dop_v1_` and the like, then 64 hex digits), AWS' access key ids (`AKIA` or `ASIA`, then 16 capitals and digits),
+/// and the files of Google's service accounts.
+fn has_account_key(text: &str) -> bool {
+    let follows = |prefix: &str, length: usize, is: fn(&u8) -> bool| {
+        text.match_indices(prefix).any(|(at, _)| {
+            let bytes = text.as_bytes();
+            let from = at + prefix.len();
+            let alone =
+                at.checked_sub(1).and_then(|before| bytes.get(before)).is_none_or(|b| !b.is_ascii_alphanumeric());
+            let ends = bytes.get(from + length).is_none_or(|b| !b.is_ascii_alphanumeric());
+            alone && ends && bytes.get(from..from + length).is_some_and(|key| key.iter().all(is))
+        })
+    };
+    let capital: fn(&u8) -> bool = |b| b.is_ascii_uppercase() || b.is_ascii_digit();
+    ["dop_v1_", "doo_v1_", "dor_v1_"].iter().any(|prefix| follows(prefix, 64, u8::is_ascii_hexdigit))
+        || ["AKIA", "ASIA"].iter().any(|prefix| follows(prefix, 16, capital))
+        || text.contains("\"type\": \"service_account\"")
+        || text.contains("\"type\":\"service_account\"")
 }
 
 /// The id of the first bootstrap token in a text: `[a-z0-9]{6}.[a-z0-9]{16}` that stands by itself (Kubernetes

@@ -1,8 +1,9 @@
 //! Zincati's configuration: TOML fragments from three directories, merged as Zincati merges them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ReadFault;
+use super::exposition::Samples;
 use super::fault::bounded;
 
 /// The directories, weakest first: of two files of one name the later directory's is used (zincati `src/config/mod.rs`).
@@ -117,6 +118,76 @@ impl Settings {
     }
 }
 
+/// A fragment without a name and password in its URLs.
+pub fn without_credentials(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        kept.push_str(before);
+        kept.push_str("://");
+        let host = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'));
+        let authority = after.get(..host.unwrap_or(after.len())).unwrap_or(after);
+        rest = match authority.rfind('@') {
+            Some(at) => after.get(at + 1..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// What Zincati says of itself on `/run/zincati/public/metrics.promsock`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// The update logic runs: `updates.enabled` was true when it started.
+    pub updates_enabled: bool,
+    /// Seconds since 1970 at its last turn; 0 before the first.
+    pub last_refresh: u64,
+    /// Times that it asked for an update since it started.
+    pub checks: u64,
+    /// Of these, failed.
+    pub check_errors: u64,
+    /// Times that a release could not be staged.
+    pub deploy_failures: u64,
+    /// Times that a staged release could not be finalized.
+    pub finalize_failures: u64,
+    /// No update leads out of the booted release.
+    pub dead_end: bool,
+}
+
+impl Metrics {
+    /// Takes what is judged from a page.
+    ///
+    /// # Errors
+    /// [`ReadFault::Missing`]: a page without a series that every Zincati has is not Zincati's. A counter that is
+    /// absent has not counted yet.
+    pub fn of(page: &Samples) -> Result<Self, ReadFault> {
+        let flag = |name: &'static str| match page.one(name) {
+            Some(0.0) => Ok(false),
+            Some(1.0) => Ok(true),
+            _ => Err(ReadFault::Missing(name)),
+        };
+        let count = |name| whole(page.sum(name).unwrap_or(0.0)).ok_or(ReadFault::Missing(name));
+        let last_refresh = page.one("zincati_update_agent_last_refresh_timestamp").and_then(whole);
+        Ok(Self {
+            updates_enabled: flag("zincati_update_agent_updates_enabled")?,
+            last_refresh: last_refresh.ok_or(ReadFault::Missing("zincati_update_agent_last_refresh_timestamp"))?,
+            checks: count("zincati_cincinnati_update_checks_total")?,
+            check_errors: count("zincati_cincinnati_update_checks_errors_total")?,
+            deploy_failures: count("zincati_rpm_ostree_deploy_failures_total")?,
+            finalize_failures: count("zincati_rpm_ostree_finalize_failures_total")?,
+            dead_end: flag("zincati_cincinnati_booted_release_is_deadend")?,
+        })
+    }
+}
+
+/// A count or an instant as a sample carries it; none is negative, and none passes 2^53.
+fn whole(value: f64) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    (0.0..=EXACT).contains(&value).then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -209,10 +280,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn urls_lose_their_passwords() {
+        for (text, want) in [
+            ("base_url = \"https://me:secret@x.example/a\"\n", "base_url = \"https://x.example/a\"\n"),
+            ("a = \"http://x\" # mail me@y\n", "a = \"http://x\" # mail me@y\n"),
+            ("http://a@b@c", "http://c"),
+            ("://://@", "://://"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_credentials(text), want);
+        }
+    }
+
+    #[test]
+    fn metrics_are_taken_from_a_page() {
+        let page = "zincati_update_agent_updates_enabled 1\nzincati_update_agent_last_refresh_timestamp 1782000000\n\
+            zincati_cincinnati_booted_release_is_deadend 0\nzincati_cincinnati_update_checks_total 9\n\
+            zincati_cincinnati_update_checks_errors_total{kind=\"a\"} 1\nzincati_cincinnati_update_checks_errors_total{kind=\"b\"} 2\n";
+        let of = |text: &str| Samples::parse(text).and_then(|page| Metrics::of(&page));
+        let metrics = of(page).expect("metrics");
+        assert!(metrics.updates_enabled && !metrics.dead_end);
+        assert_eq!((metrics.last_refresh, metrics.checks, metrics.check_errors), (1_782_000_000, 9, 3));
+        for (name, text) in [
+            ("another page", "up 1\n".to_owned()),
+            ("no flag", page.replace("updates_enabled 1", "updates_enabled 2")),
+            ("twice", format!("{page}zincati_update_agent_updates_enabled 0\n")),
+            ("negative", page.replace("1782000000", "-1")),
+            ("not a number", page.replace("1782000000", "NaN")),
+        ] {
+            assert!(of(&text).is_err(), "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_merged_or_a_fault(text in "(?s).{0,200}") {
-            let _ = merge([("/etc/zincati/config.d/9.toml", text.as_str())]);
+            let _ = (merge([("/etc/zincati/config.d/9.toml", text.as_str())]), without_credentials(&text));
         }
     }
 }

@@ -185,6 +185,25 @@ fn private_keys_are_credentials() {
 }
 
 #[test]
+fn keys_of_cloud_accounts_are_found() {
+    let token = "0123456789abcdef".repeat(4);
+    for (name, text, want) in [
+        ("DigitalOcean", format!("TOKEN=dop_v1_{token}\n"), true),
+        ("DigitalOcean, cut short", format!("TOKEN=dop_v1_{}\n", &token[1..]), false),
+        ("AWS", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\n".to_owned(), true),
+        ("AWS, for a session", "ASIAIOSFODNN7EXAMPLE".to_owned(), true),
+        ("part of a word", "XAKIAIOSFODNN7EXAMPLE".to_owned(), false),
+        ("longer", "AKIAIOSFODNN7EXAMPLES".to_owned(), false),
+        ("Google", "{\n  \"type\": \"service_account\",\n".to_owned(), true),
+        ("nothing", "AKIA and dop_v1_\n".to_owned(), false),
+    ] {
+        let found = look(&config(&json!([{"path": "/a", "contents": {"source": percent(&text)}}]))).expect(name);
+        assert_eq!(!found.accounts_in.is_empty(), want, "{name}");
+        assert!(!format!("{found:?}").contains("EXAMPLE"), "{name}");
+    }
+}
+
+#[test]
 fn bombs_do_not_unfold() {
     let bomb = gzip(&vec![b' '; UNFOLDED + 1]);
     assert!(bomb.len() < LARGEST, "it would be refused by its size alone");
