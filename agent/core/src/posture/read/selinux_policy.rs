@@ -2,6 +2,10 @@
 //!
 //! `getenforce` and `sestatus` say "enforcing" whatever the number of domains for which nothing is enforced.
 
+mod types;
+
+pub use types::type_names;
+
 use thiserror::Error;
 
 /// `POLICYDB_MAGIC`.
@@ -52,6 +56,9 @@ pub enum PolicyFault {
     /// Versions below 23 have no permissive map.
     #[error("Its format is version {0}, which is not one that this reads (23 or later).")]
     Version(u32),
+    /// A name without letters, or without end.
+    #[error("A name in it is not well-formed.")]
+    NoName,
     /// A bitmap is not well-formed.
     #[error("Its {0} are not well-formed.")]
     Bitmap(&'static str),
@@ -63,23 +70,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyFault`].
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyFault> {
-        let mut reader = Reader { bytes, at: 0 };
-        if reader.word()? != MAGIC || reader.word()? as usize != NAME.len() || reader.take(NAME.len())? != NAME {
-            return Err(PolicyFault::NoPolicy);
-        }
-        let (version, config) = (reader.word()?, reader.word()?);
-        let (_symbols, _contexts) = (reader.word()?, reader.word()?);
-        if !(VERSION_PERMISSIVE..100).contains(&version) {
-            return Err(PolicyFault::Version(version));
-        }
-        reader.bitmap("policy capabilities")?;
-        let permissive = reader.bitmap("permissive domains")?;
-        let unknown = match config & 0b110 {
-            0b010 => Unknown::Reject,
-            0b100 => Unknown::Allow,
-            _ => Unknown::Deny,
-        };
-        Ok(Self { version, mls: config & 1 != 0, unknown, permissive })
+        Reader { bytes, at: 0 }.head()
     }
 }
 
@@ -89,6 +80,26 @@ struct Reader<'b> {
 }
 
 impl<'b> Reader<'b> {
+    /// The policy's beginning, up to and with the permissive map.
+    fn head(&mut self) -> Result<Policy, PolicyFault> {
+        if self.word()? != MAGIC || self.word()? as usize != NAME.len() || self.take(NAME.len())? != NAME {
+            return Err(PolicyFault::NoPolicy);
+        }
+        let (version, config) = (self.word()?, self.word()?);
+        let (_symbols, _contexts) = (self.word()?, self.word()?);
+        if !(VERSION_PERMISSIVE..100).contains(&version) {
+            return Err(PolicyFault::Version(version));
+        }
+        self.bitmap("policy capabilities")?;
+        let permissive = self.bitmap("permissive domains")?;
+        let unknown = match config & 0b110 {
+            0b010 => Unknown::Reject,
+            0b100 => Unknown::Allow,
+            _ => Unknown::Deny,
+        };
+        Ok(Policy { version, mls: config & 1 != 0, unknown, permissive })
+    }
+
     fn take(&mut self, length: usize) -> Result<&'b [u8], PolicyFault> {
         let end = self.at.saturating_add(length);
         let taken = self.bytes.get(self.at..end).ok_or(PolicyFault::Short(self.bytes.len()))?;

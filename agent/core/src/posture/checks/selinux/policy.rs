@@ -1,5 +1,7 @@
 //! The policy that the kernel holds.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{CONTEXTS, Contexts, mode_promised, nothing_to_judge, permissive_by_design};
@@ -13,6 +15,17 @@ use crate::posture::{Grade, Judged, Seen, Source, Unseen};
 pub const POLICY: Source = Source::head("bytes:/sys/fs/selinux/policy", HEAD);
 /// The policy file that is booted with, and the one that the OS ships: a [`PolicyFiles`].
 pub const POLICY_FILES: Source = Source::record("node:selinux-policy-files");
+
+/// The names of the permissive types: a [`PermissiveTypes`]. They stand megabytes into the policy, so this is made only where there are some.
+pub const PERMISSIVE_TYPES: Source = Source::record("node:selinux-permissive-types");
+
+/// What [`type_names`](crate::posture::read::selinux_policy::type_names) finds in the whole policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermissiveTypes {
+    /// By the type's number in this policy.
+    pub names: BTreeMap<u32, String>,
+}
 
 /// The policy files by their hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,12 +89,15 @@ pub(super) fn permissive_domains(seen: &Seen<'_>) -> Result<Judged, Unseen> {
     }
     let policy = policy(seen)?;
     let allowed: Vec<&str> = seen.allowed().collect();
+    // Without the names the numbers must do: they change with every policy, so a list of names then allows nothing.
+    let names = seen.record::<PermissiveTypes>(&PERMISSIVE_TYPES).map(|types| types.names).unwrap_or_default();
+    let name = |number: &u32| names.get(number).cloned().unwrap_or_else(|| number.to_string());
     let (known, strange): (Vec<String>, Vec<String>) =
-        policy.permissive.iter().map(u32::to_string).partition(|number| allowed.contains(&number.as_str()));
+        policy.permissive.iter().map(name).partition(|name| allowed.contains(&name.as_str()));
     let judged = if strange.is_empty() {
         let message = match known.len() {
             0 => "The loaded policy has no permissive domain.".to_owned(),
-            n => format!("The loaded policy has {n} permissive domains, all of them allowed by [posture] expect."),
+            n => format!("The loaded policy has {n} permissive domains, all of them known to be so."),
         };
         Judged::pass(Grade::ProvedByBehaviour, "none-permissive", message)
     } else {
