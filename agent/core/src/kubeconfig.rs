@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use read::{LARGEST, parse};
 pub use server::Server;
+use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
 
@@ -50,6 +51,13 @@ pub enum Credential {
         certificate: Material,
         /// `client-key[-data]`
         key: Material,
+    },
+    /// It stands in the kubeconfig itself, and is read there again for each use: what is remembered between two looks holds no secret.
+    Sealed {
+        /// The kubeconfig.
+        kubeconfig: PathBuf,
+        /// SHA-256 of the secret, so that another one is seen to be another.
+        sha256: [u8; 32],
     },
 }
 
@@ -132,7 +140,41 @@ impl KubeconfigFault {
     }
 }
 
+impl Credential {
+    /// The same without the secret, if it holds one; `kubeconfig` is where it was read.
+    #[must_use]
+    pub fn sealed(self, kubeconfig: &Path) -> Self {
+        let mut digest = Sha256::new();
+        match &self {
+            Self::Token(token) => digest.update(token.expose()),
+            Self::Certificate { certificate, key } if certificate.is_inline() || key.is_inline() => {
+                for (part, material) in [("certificate", certificate), ("key", key)] {
+                    digest.update(part);
+                    match material {
+                        Material::Inline(pem) => digest.update(pem.expose()),
+                        Material::File(path) => digest.update(path.as_os_str().as_encoded_bytes()),
+                    }
+                }
+            }
+            Self::Certificate { .. } | Self::TokenFile(_) | Self::Sealed { .. } => return self,
+        }
+        Self::Sealed { kubeconfig: kubeconfig.to_owned(), sha256: digest.finalize().into() }
+    }
+}
+
+impl Material {
+    fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline(_))
+    }
+}
+
 impl Bootstrap {
+    /// The same with its credential sealed, see [`Credential::sealed`].
+    #[must_use]
+    pub fn sealed(self, kubeconfig: &Path) -> Self {
+        Self { credential: self.credential.sealed(kubeconfig), ..self }
+    }
+
     /// The same with every relative path taken from `directory`, the kubeconfig's own.
     #[must_use]
     pub fn relative_to(self, directory: &Path) -> Self {
@@ -150,7 +192,7 @@ impl Bootstrap {
                 Credential::Certificate { certificate, key } => {
                     Credential::Certificate { certificate: place(certificate), key: place(key) }
                 }
-                token @ Credential::Token(_) => token,
+                inline @ (Credential::Token(_) | Credential::Sealed { .. }) => inline,
             },
             ..self
         }

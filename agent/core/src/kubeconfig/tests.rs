@@ -139,3 +139,29 @@ fn the_kubelets_kubeconfig_reads_back_and_refers_to_files() {
     );
     assert!(!text.contains("abcdef"), "no secret goes into it");
 }
+
+#[test]
+fn a_sealed_credential_holds_no_secret_and_tells_another_from_the_same() {
+    let at = Path::new("/etc/kubernetes/kubeconfig");
+    let seal = |credential: &Credential| credential.clone().sealed(at);
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let token = |text: &str| Credential::Token(secret(text));
+    let pair = |certificate: &str, key: &str| Credential::Certificate {
+        certificate: Material::Inline(secret(certificate)),
+        key: Material::Inline(secret(key)),
+    };
+    let inline = [token("abcdef.0123456789abcdef"), token("abcdef.0123456789abcdeg"), pair("c", "k"), pair("ck", "")];
+    for (index, one) in inline.iter().enumerate() {
+        assert!(matches!(seal(one), Credential::Sealed { .. }), "{index}");
+        assert_eq!(seal(&seal(one)), seal(one), "{index}");
+        for (other_index, other) in inline.iter().enumerate() {
+            assert_eq!(seal(one) == seal(other), index == other_index, "{index} and {other_index}");
+        }
+    }
+    for by_file in [
+        Credential::TokenFile("/run/token".into()),
+        Credential::Certificate { certificate: Material::File("c".into()), key: Material::File("k".into()) },
+    ] {
+        assert_eq!(seal(&by_file), by_file, "what is in files of its own is read anew anyway");
+    }
+}

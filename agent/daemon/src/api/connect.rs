@@ -1,10 +1,10 @@
 //! TCP and TLS to the one server, trusting the one CA.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use eyewall_core::kubeconfig::Bootstrap;
-use eyewall_core::kubeconfig::{Ca, Credential, Material, Server};
+use eyewall_core::kubeconfig::{self, Bootstrap, Ca, Credential, Material, Server};
 use eyewall_core::rotation::clock::End;
 use eyewall_core::secret::Secret;
 use eyewall_core::time::Time;
@@ -21,7 +21,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{ApiError, Client};
+use crate::store::files;
 
+/// Larger than any file with a credential.
+const LARGEST: u64 = 256 * 1024;
 /// For name resolution and TCP together, and again for TLS.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -66,9 +69,9 @@ impl Bearer {
     /// # Errors
     /// [`ApiError::Credential`] naming the file.
     pub fn from_bootstrap(credential: &Credential) -> Result<Self, ApiError> {
-        let read = |path: &std::path::Path| {
-            std::fs::read_to_string(path)
-                .map(Secret::new)
+        let read = |path: &Path| {
+            files::read(path, LARGEST)
+                .map(|content| content.text)
                 .map_err(|error| ApiError::Credential(format!("{} cannot be read: {error}", path.display())))
         };
         let material = |material: &Material| match material {
@@ -80,6 +83,16 @@ impl Bearer {
             Credential::TokenFile(path) => Ok(Self::Token(Secret::new(read(path)?.expose().trim().to_owned()))),
             Credential::Certificate { certificate, key } => {
                 Self::from_pem(material(certificate)?.expose(), material(key)?.expose())
+            }
+            Credential::Sealed { kubeconfig, .. } => {
+                let fault = |why: String| ApiError::Credential(format!("{}: {why}", kubeconfig.display()));
+                let found = kubeconfig::parse(read(kubeconfig)?.expose()).map_err(|error| fault(error.to_string()))?;
+                let found = found.relative_to(kubeconfig.parent().unwrap_or(Path::new("/"))).credential;
+                // Another server may stand beside another credential.
+                if found.clone().sealed(kubeconfig) != *credential {
+                    return Err(fault("it was replaced a moment ago, and is read again as a whole".to_owned()));
+                }
+                Self::from_bootstrap(&found)
             }
         }
     }
