@@ -122,10 +122,12 @@ impl<D: Disk> Store<D> {
 
     /// Removes the temp files of writes that were cut short: each may hold a key. Returns how many there were.
     ///
+    /// Those of `kubelet.crt` and `kubelet.key` are links, and `eyewall kubelet` may be making one at this moment.
+    ///
     /// # Errors
     /// [`StoreFault`].
     pub fn sweep(&self) -> Result<usize, StoreFault> {
-        self.remove_all(&self.listed(is_temporary)?)
+        self.remove_all(&self.listed(|name| is_temporary(name) && !name.starts_with(".kubelet."))?)
     }
 
     pub(super) fn remove_all(&self, files: &[PathBuf]) -> Result<usize, StoreFault> {
