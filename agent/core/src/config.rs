@@ -86,6 +86,10 @@ pub struct Node {
 pub struct Cluster {
     /// The kubeconfig with the bootstrap token.
     pub bootstrap_kubeconfig: PathBuf,
+    /// Make that file root's own, 0600, before each start of the kubelet; never with `owner = "kubelet"`. On by default: the token
+    /// in it gets a certificate for any node name, Typhoon delivers it as 0644 (and where it is copied by ssh it stays the login
+    /// user's), and nobody but root has a use for it: kubelet, agent and Terraform's next copy (`sudo mv`) are all root.
+    pub bootstrap_kubeconfig_root_only: bool,
     /// The cluster's DNS service: the 10th address of the service network. Only for a KubeletConfiguration that the agent writes.
     pub dns: Vec<IpAddr>,
     /// The cluster's DNS domain. Only for a KubeletConfiguration that the agent writes.
@@ -96,6 +100,7 @@ impl Default for Cluster {
     fn default() -> Self {
         Self {
             bootstrap_kubeconfig: "/etc/kubernetes/kubeconfig".into(),
+            bootstrap_kubeconfig_root_only: true,
             dns: vec![IpAddr::from([10, 3, 0, 10])],
             domain: "cluster.local".to_owned(),
         }
@@ -127,6 +132,12 @@ pub struct Certificates {
     pub serving: bool,
     /// How many PEM files to keep, the one in force included; at least 1.
     pub keep: u32,
+    /// Warn when the host could stay off for less than this; `None` is `auto`: when a renewal is overdue.
+    pub warn_off: Option<Duration>,
+    /// Warn when the bootstrap credential was last found good longer ago than this.
+    pub warn_recovery: Duration,
+    /// Warn when the cluster CA has lived this share of its life; 0 < share < 1.
+    pub warn_authority: f64,
 }
 
 impl Default for Certificates {
@@ -138,6 +149,11 @@ impl Default for Certificates {
             renew_at: [0.60, 0.67],
             serving: false,
             keep: 3,
+            warn_off: None,
+            // As long as a certificate of Typhoon lives: three daily tests in a row.
+            warn_recovery: Duration::from_secs(3 * 86_400),
+            // Of 365 days, which a CA of Typhoon lives, a month is left to replace it.
+            warn_authority: 335.0 / 365.0,
         }
     }
 }

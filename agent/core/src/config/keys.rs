@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::kubernetes::{label_fault, taint_fault};
 use super::table::Table;
 use super::value::{
-    address, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fractions, images, is_check_id, node_name,
+    address, auto_or, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fraction, fractions, images, is_check_id, node_name,
     path, service, textfile, time_zone, waiver, window, word,
 };
 use super::{Config, LockChoice, OnDrainTimeout, OsChoice, Owner, Role, RuntimeChoice};
@@ -24,6 +24,7 @@ pub(super) fn read(root: &mut Table<'_>, config: &mut Config) {
     root.table("cluster", |t| {
         let c = &mut config.cluster;
         t.key("bootstrap_kubeconfig", &mut c.bootstrap_kubeconfig, path);
+        t.key("bootstrap_kubeconfig_root_only", &mut c.bootstrap_kubeconfig_root_only, boolean);
         t.key("dns", &mut c.dns, |v| v.list(address));
         t.key("domain", &mut c.domain, dns_name);
     });
@@ -36,6 +37,9 @@ pub(super) fn read(root: &mut Table<'_>, config: &mut Config) {
         t.key("serving", &mut c.serving, boolean);
         // A hundred files are 33 weeks of renewals: more is a mistake in the unit.
         t.key("keep", &mut c.keep, count(1, 100));
+        t.key("warn_off", &mut c.warn_off, auto_or(duration(60 * SECOND, 365 * DAY)));
+        t.key("warn_recovery", &mut c.warn_recovery, duration(DAY, 365 * DAY));
+        t.key("warn_authority", &mut c.warn_authority, fraction);
     });
     root.table("kubelet", |t| {
         let c = &mut config.kubelet;

@@ -49,20 +49,20 @@ pub(super) fn count(least: u32, most: u32) -> impl Fn(&Value<'_>) -> Option<u32>
     }
 }
 
+/// A share of a lifetime: 0 < share < 1.
+pub(super) fn fraction(value: &Value<'_>) -> Option<f64> {
+    let number = value.number()?;
+    if number > 0.0 && number < 1.0 {
+        return Some(number);
+    }
+    let path = value.path();
+    value.wrong("bad-fraction", format!("{path} must lie between 0 and 1 (0.6 is 60 % of the lifetime), not {number}"))
+}
+
 /// `[a, b]` with 0 < a <= b < 1.
 pub(super) fn fractions(value: &Value<'_>) -> Option<[f64; 2]> {
     let path = value.path();
-    let list = value.list(|entry| {
-        let number = entry.number()?;
-        if number > 0.0 && number < 1.0 {
-            return Some(number);
-        }
-        let path = entry.path();
-        entry.wrong(
-            "bad-fraction",
-            format!("{path} must lie between 0 and 1 (0.6 is 60 % of the lifetime), not {number}"),
-        )
-    })?;
+    let list = value.list(fraction)?;
     match list[..] {
         [from, to] if from <= to => Some([from, to]),
         [_, _] => value.wrong("bad-fraction", format!("{path} must name the earlier fraction first")),
@@ -87,6 +87,16 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Value<'_>) -
         }
         let (least, most) = (spell(least), spell(most));
         value.wrong("out-of-range", format!("{path} must be {least} to {most}, not {text:?}"))
+    }
+}
+
+/// `"auto"`, which is `None`, or what `read` reads.
+pub(super) fn auto_or<T>(read: impl Fn(&Value<'_>) -> Option<T>) -> impl Fn(&Value<'_>) -> Option<Option<T>> {
+    move |value| {
+        if value.text()? == "auto" {
+            return Some(None);
+        }
+        read(value).map(Some)
     }
 }
 

@@ -2,14 +2,16 @@
 //! the CA, the configuration. What is there already is left as it is.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use eyewall_core::cert;
 use eyewall_core::kubelet::Plan;
 use eyewall_core::status::Reason;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use crate::bootstrap::read_bootstrap;
 use crate::store::CURRENT;
@@ -64,6 +66,88 @@ pub fn no_placeholder(root: &Root, directory: &Path) -> Result<(), StoreFault> {
     let path = root.at(directory).join(CURRENT);
     let is_empty = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
     if is_empty { files::remove(&path) } else { Ok(()) }
+}
+
+/// What came of making the bootstrap kubeconfig root's alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootOnly {
+    /// It is already, or there is none.
+    AsItWas,
+    /// It is now. As it was before, for people.
+    Made(String),
+    /// It could not be made so, or that would have been somebody else's file.
+    Left(Reason),
+}
+
+/// Makes the bootstrap kubeconfig root's own, 0600 (CIS 4.1.5).
+///
+/// Root changes a file here that others may have put there, so it must be this file and no other: the last part of the path is
+/// never followed, the file has no second name, and nobody but root can move something else to its place.
+pub fn root_only(root: &Root, bootstrap: &Path) -> RootOnly {
+    let path = root.at(bootstrap);
+    let shown = path.display();
+    match make_root_only(&path) {
+        Ok(None) => RootOnly::AsItWas,
+        Ok(Some(before)) => RootOnly::Made(before),
+        Err(Hindrance::Left(kind, why)) => {
+            let sentence = format!("{shown} holds the bootstrap token and is not made root's alone: {why}");
+            RootOnly::Left(Reason::new(kind, sentence))
+        }
+        Err(Hindrance::Io(error)) if error.kind() == io::ErrorKind::NotFound => RootOnly::AsItWas,
+        Err(Hindrance::Io(error)) => {
+            let fault = StoreFault::new(Kind::Write, &path, error);
+            RootOnly::Left(Reason::new(fault.kind(), format!("{fault}; others may read the bootstrap token in it")))
+        }
+    }
+}
+
+enum Hindrance {
+    Left(&'static str, &'static str),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Hindrance {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Returns how the file was, if it was not as it should be.
+fn make_root_only(path: &Path) -> Result<Option<String>, Hindrance> {
+    const MODE: u32 = 0o600;
+    const WORLD: u32 = 0o022;
+    // A pipe must not hold up the kubelet, and neither may a link lead elsewhere.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            let why = "it is a link; make the file it leads to 0600 and root's, or name that file in the configuration";
+            return Err(Hindrance::Left("bootstrap-kubeconfig-is-a-link", why));
+        }
+        opened => opened?,
+    };
+    let meta = file.metadata()?;
+    let is_root = |meta: &Metadata| (meta.uid(), meta.gid()) == (0, 0);
+    let mode = meta.mode() & 0o7777;
+    if is_root(&meta) && mode & !MODE == 0 {
+        return Ok(None);
+    }
+    if !meta.is_file() {
+        return Err(Hindrance::Left("bootstrap-kubeconfig-is-no-file", "it is not a regular file; put a kubeconfig there"));
+    }
+    if meta.nlink() != 1 {
+        let why = "it has a second name, so it may be another's file; put a copy of it there";
+        return Err(Hindrance::Left("bootstrap-kubeconfig-has-two-names", why));
+    }
+    let above = std::fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    if above.uid() != 0 || above.mode() & WORLD != 0 {
+        let why = "its directory is not root's alone, so anybody might put another file there; keep it in /etc/kubernetes";
+        return Err(Hindrance::Left("bootstrap-kubeconfig-in-open-directory", why));
+    }
+    // The owner first: who was the owner could take a mode back.
+    fchown(&file, Some(0), Some(0))?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.sync_all()?;
+    Ok(Some(format!("{mode:04o}, of uid {} and gid {}", meta.uid(), meta.gid())))
 }
 
 /// What came of the CA file.
@@ -135,3 +219,6 @@ pub fn configuration(root: &Root, plan: &Plan) -> Result<bool, StoreFault> {
         Err(error) => Err(StoreFault::new(Kind::Read, &path, error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use eyewall_core::os::{Os, choose as choose_os};
 use eyewall_core::time::Time;
 use tokio::time::{Instant, sleep};
 
-use super::place::{self, Authority, AuthorityFault, Root};
+use super::place::{self, Authority, AuthorityFault, Root, RootOnly};
 use super::runtime::{self, Ended};
 use super::serving;
 use crate::events::Events;
@@ -206,7 +206,17 @@ fn lay_out(request: &Request, plan: &Plan, events: &Events) -> Result<(), StartF
         Owner::Kubelet => place::no_placeholder(root, &config.certificates.directory)?,
     }
     serving::prepare(root, config, crate::clock::now(), events)?;
-    match place::authority(root, &config.cluster.bootstrap_kubeconfig, plan)? {
+    let bootstrap = &config.cluster.bootstrap_kubeconfig;
+    if config.certificates.owner == Owner::Eyewall && config.cluster.bootstrap_kubeconfig_root_only {
+        match place::root_only(root, bootstrap) {
+            RootOnly::AsItWas => {}
+            RootOnly::Made(before) => {
+                tracing::info!("{} is root's alone now; it was {before}", bootstrap.display());
+            }
+            RootOnly::Left(reason) => tracing::warn!(eyewall_kind = %reason.kind, "{}", reason.message),
+        }
+    }
+    match place::authority(root, bootstrap, plan)? {
         Authority::AsItWas => {}
         Authority::Written => tracing::info!("{} was written", plan.authority.display()),
         Authority::Kept(reason) => {

@@ -19,6 +19,7 @@ os = "flatcar"
 
 [cluster]
 bootstrap_kubeconfig = "/a/kubeconfig"
+bootstrap_kubeconfig_root_only = false
 dns = ["10.100.0.10", "fd00::a"]
 domain = "example.com"
 
@@ -29,6 +30,9 @@ kubeconfig = "/b/kubeconfig"
 renew_at = [0.5, 0.5]
 serving = true
 keep = 1
+warn_off = "8h"
+warn_recovery = "2d"
+warn_authority = 0.5
 
 [kubelet]
 unit = "k.service"
@@ -71,6 +75,7 @@ fn full() -> Config {
         node: Node { name: Some("node-a".to_owned()), role: Role::Controller, os: OsChoice::Flatcar },
         cluster: Cluster {
             bootstrap_kubeconfig: "/a/kubeconfig".into(),
+            bootstrap_kubeconfig_root_only: false,
             dns: vec![[10, 100, 0, 10].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 0xa].into()],
             domain: "example.com".to_owned(),
         },
@@ -81,6 +86,9 @@ fn full() -> Config {
             renew_at: [0.5, 0.5],
             serving: true,
             keep: 1,
+            warn_off: Some(Duration::from_secs(8 * 3_600)),
+            warn_recovery: Duration::from_secs(2 * 86_400),
+            warn_authority: 0.5,
         },
         kubelet: Kubelet {
             unit: "k.service".to_owned(),

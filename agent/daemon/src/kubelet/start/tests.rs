@@ -395,3 +395,33 @@ fn a_fault_is_a_reason() {
     assert_eq!(fault.kind(), "kubelet-image-unavailable");
     assert!(fault.to_string().contains("a sentence"));
 }
+
+#[tokio::test]
+async fn the_bootstrap_kubeconfig_is_made_roots_alone_at_each_start_unless_told_otherwise() {
+    const FILE: &str = "etc/kubernetes/kubeconfig";
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change, u32); 3] = [
+        ("by default", |_| {}, 0o600),
+        ("turned off", |config| config.cluster.bootstrap_kubeconfig_root_only = false, 0o644),
+        ("observing", |config| config.certificates.owner = Owner::Kubelet, 0o644),
+    ];
+    for (name, change, want) in cases {
+        let bench = Bench::new(&["podman"], change);
+        bench.put("present", &format!("{FIRST}\n"));
+        let mode = || std::fs::metadata(bench.host(FILE)).expect("it is there").permissions().mode() & 0o777;
+        let set = || std::fs::set_permissions(bench.host(FILE), std::fs::Permissions::from_mode(0o644)).expect("set");
+        set();
+        bench.prepare().await.expect(name);
+        assert_eq!(mode(), want, "{name}");
+        // A fresh one is dropped while the kubelet runs.
+        set();
+        bench.prepare().await.expect(name);
+        assert_eq!(mode(), want, "{name}, the next start");
+    }
+    // What cannot be changed is no reason to stop a kubelet.
+    let bench = Bench::new(&["podman"], |_| {});
+    bench.put("present", &format!("{FIRST}\n"));
+    std::fs::rename(bench.host(FILE), bench.host("etc/elsewhere")).expect("moved");
+    symlink(bench.host("etc/elsewhere"), bench.host(FILE)).expect("linked");
+    bench.prepare().await.expect("it starts all the same");
+}
