@@ -61,6 +61,7 @@ pub const FIELDS: &[&str] = &[
     "task",         // a loop of the agent
     "uid",          // the user of a peer
     "unit",         // a systemd unit
+    "until",        // an instant to which something holds
     "version",      // the agent's
 ];
 

@@ -4,6 +4,7 @@
 //! `kubelet_certificate_manager_client_expiration_renew_errors`; a kubelet with `rotateCertificates: false` has neither. They are told
 //! here under the same names, so the alerts go on working (kubelet `pkg/kubelet/certificate/kubelet.go`).
 
+mod forecast;
 mod serving;
 
 use std::fmt::Write as _;
@@ -159,6 +160,7 @@ pub fn render(status: &Status, now: Time, format: Format) -> String {
         "Attempts that failed since the agent started.",
         Some(certificates.failures_total as f64),
     );
+    forecast::append(&mut page, certificates, now);
     page.one(
         "eyewall_cluster_ca_not_after_timestamp_seconds",
         Kind::Gauge,
@@ -192,14 +194,14 @@ pub fn render(status: &Status, now: Time, format: Format) -> String {
         page.one(
             "kubelet_certificate_manager_client_ttl_seconds",
             Kind::Gauge,
-            "Seconds until the kubelet's client certificate ends; negative if it has. Told by eyewall in the kubelet's stead.",
-            current.map(|current| left(current.not_after)),
+            "Seconds until the kubelet's client certificate ends; negative if it has, +Inf if there is none. Told by eyewall in the kubelet's stead.",
+            Some(current.map_or(f64::INFINITY, |current| left(current.not_after))),
         );
         page.one(
             "kubelet_certificate_manager_client_expiration_renew_errors",
             Kind::OldCounter,
             "Counter of certificate renewal errors. Told by eyewall in the kubelet's stead.",
-            Some(certificates.failures_total as f64),
+            Some(certificates.renew_errors_total as f64),
         );
     }
     serving::append(&mut page, certificates.serving.as_ref(), now);
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
     use crate::status::*;
 
-    fn status() -> Status {
+    pub(super) fn status() -> Status {
         let reason = Reason::new("x", "a \"quoted\" reason");
         let at = Time::from_unix;
         Status {
@@ -249,9 +251,11 @@ mod tests {
                 ca: None,
                 may_be_off_until: None,
                 recovery: None,
+                forecasts: Vec::new(),
                 clock: ClockView { trusted: true, reason: reason.clone(), skew_seconds: None },
                 installed_total: 3,
                 failures_total: 2,
+                renew_errors_total: 4,
                 serving: None,
                 take_over: Vec::new(),
             },
@@ -279,7 +283,7 @@ mod tests {
             "eyewall_certificate_renew_timestamp_seconds 1600",
             "eyewall_certificates_installed_total 3",
             "kubelet_certificate_manager_client_ttl_seconds 500",
-            "kubelet_certificate_manager_client_expiration_renew_errors 2",
+            "kubelet_certificate_manager_client_expiration_renew_errors 4",
             "# TYPE kubelet_certificate_manager_client_expiration_renew_errors counter",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}:\n{text}");

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod clock;
+pub mod forecast;
 pub mod clock_step;
 mod doubt;
 mod held;

@@ -2,6 +2,7 @@
 //! says why it is as it is.
 
 mod bar;
+mod forecast;
 pub(crate) mod paint;
 mod serving;
 mod story;
@@ -48,7 +49,8 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
         ),
     );
     page.blank();
-    certificates_part(&mut page, &status.certificates, now);
+    // Of a good node nobody asks for numbers, and its page fits a small terminal.
+    certificates_part(&mut page, &status.certificates, now, status.certificates.health != Health::Good);
     page.blank();
     kubelet_part(&mut page, &status.kubelet, now);
     page.blank();
@@ -59,7 +61,7 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
 /// The certificate's part alone, as `eyewall certificates` shows it.
 pub fn render_certificates(certificates: &CertificatesStatus, now: Time, width: usize, color: bool) -> String {
     let mut page = Page::new(width, color);
-    certificates_part(&mut page, certificates, now);
+    certificates_part(&mut page, certificates, now, true);
     page.finish()
 }
 
@@ -70,7 +72,7 @@ pub fn notice(text: &str, width: usize, color: bool) -> String {
     page.finish()
 }
 
-fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
+fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time, with_numbers: bool) {
     let style = match part.state {
         CertificateState::Valid => Style::Good,
         CertificateState::Requesting | CertificateState::PendingApproval | CertificateState::RenewalDue => Style::Warn,
@@ -113,27 +115,14 @@ fn certificates_part(page: &mut Page, part: &CertificatesStatus, now: Time) {
             ),
         );
     }
-    if let Some(current) = &part.current {
+    if let Some(current) = part.current.as_ref().filter(|_| with_numbers) {
         page.item("subject", &clean(&current.subject));
         page.item("serial", &clean(&current.serial));
+    }
+    if let Some(current) = &part.current {
         page.item("file", &clean(&current.file));
     }
-    if let Some(ca) = &part.ca {
-        page.item("ca", &format!("{}, ends {}", clean(&ca.subject), moment(ca.not_after, now)));
-    }
-    if let Some(until) = part.may_be_off_until {
-        page.item(
-            "off",
-            &format!("may be off until {} and comes back without the bootstrap credential", moment(until, now)),
-        );
-    }
-    if let Some(recovery) = &part.recovery {
-        let (_, symbol, _) = health(recovery.health);
-        page.item(
-            "recovery",
-            &format!("{symbol} {}, tested {} ago", clean(&recovery.reason.message), since(recovery.tested_at, now)),
-        );
-    }
+    forecast::part(page, part, now);
     let trust = if part.clock.trusted { "trusted" } else { "not trusted" };
     page.item("clock", &format!("{trust}: {}", clean(&part.clock.reason.message)));
     let owner =

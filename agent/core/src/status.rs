@@ -195,18 +195,26 @@ pub struct CertificatesStatus {
     pub request: Option<RequestView>,
     /// The cluster CA of the bootstrap kubeconfig.
     pub ca: Option<AuthorityView>,
-    /// Until when this host may be off and still come back without the bootstrap credential.
+    /// Until when this host may stay off and still come back without the bootstrap credential: the end of the certificate, less the
+    /// time that the return takes.
     #[serde(default)]
     pub may_be_off_until: Option<Time>,
     /// Whether the bootstrap credential would work, tested while it is not needed; none before the first test.
     #[serde(default)]
     pub recovery: Option<RecoveryView>,
+    /// What is to come, each with the threshold at which it is a warning; always the same ones, in the same order.
+    #[serde(default)]
+    pub forecasts: Vec<Forecast>,
     /// Can this host's clock be trusted, and by what evidence?
     pub clock: ClockView,
     /// Certificates installed since the agent started.
     pub installed_total: u64,
     /// Attempts that failed since the agent started.
     pub failures_total: u64,
+    /// Renewal errors as the kubelet would count them, which tries every 32 s: attempts that failed, and each minute in which a
+    /// renewal goes on failing, since the agent started. Alerts on it want it to rise at least every five minutes.
+    #[serde(default)]
+    pub renew_errors_total: u64,
     /// The kubelet's serving certificate, where somebody keeps one (`certificates.serving`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingStatus>,
@@ -256,6 +264,47 @@ pub struct AuthorityView {
     pub subject: String,
     /// Its end; every node certificate ends no later.
     pub not_after: Time,
+    /// Its start; none if another version of the agent told this.
+    #[serde(default)]
+    pub not_before: Option<Time>,
+}
+
+/// What a forecast is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForecastKind {
+    /// Until when the host may stay off and come back by its certificate alone (`at`). The threshold is the least that should be left.
+    Off,
+    /// When the bootstrap credential was last found good (`at`). The threshold is the age that this may have.
+    Recovery,
+    /// When the cluster CA ends (`at`). The threshold is the least that should be left.
+    Authority,
+}
+
+impl ForecastKind {
+    /// The kebab-case name, equal to the JSON one.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Recovery => "recovery",
+            Self::Authority => "authority",
+        }
+    }
+}
+
+/// One forecast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// What it is about.
+    pub kind: ForecastKind,
+    /// Bad: the threshold is crossed. Unknown: it cannot be judged, as by a clock in doubt.
+    pub health: Health,
+    /// The instant that counts; see the kind.
+    pub at: Option<Time>,
+    /// The threshold (`certificates.warn_*`), in seconds.
+    pub threshold_seconds: u64,
+    /// What is so, and what to do.
+    pub reason: Reason,
 }
 
 /// The bootstrap credential, tested once a day while the certificate in force is good.
@@ -267,6 +316,9 @@ pub struct RecoveryView {
     pub tested_at: Time,
     /// Whom it was taken for, or why not.
     pub reason: Reason,
+    /// When it was last found good since the agent started.
+    #[serde(default)]
+    pub good_at: Option<Time>,
 }
 
 /// The answer to `POST /v1/certificates/renew?at_least=...`.

@@ -12,7 +12,7 @@ use crate::api::Endpoint;
 /// A bootstrap kubeconfig that can be used.
 #[derive(Debug)]
 pub struct Joined {
-    /// As read.
+    /// As read; its credential is sealed, since a look is remembered.
     pub bootstrap: Bootstrap,
     /// The PEM of its CA.
     pub ca: String,
@@ -43,8 +43,8 @@ pub fn read_bootstrap(path: &Path) -> Result<Joined, Reason> {
     };
     let text = String::from_utf8(bytes).map_err(|_| told(KubeconfigFault::NotText))?;
     let text = Secret::new(text);
-    let bootstrap =
-        kubeconfig::parse(text.expose()).map_err(told)?.relative_to(path.parent().unwrap_or(Path::new("/")));
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let bootstrap = kubeconfig::parse(text.expose()).map_err(told)?.relative_to(directory).sealed(path);
     let ca =
         Endpoint::ca_pem(&bootstrap.ca).map_err(|error| Reason::new("cluster-ca-unreadable", error.to_string()))?;
     let authority = authority(&ca).ok_or_else(|| {
@@ -64,5 +64,9 @@ fn authority(pem: &str) -> Option<AuthorityView> {
     }
     // A bundle of old and new CA lives as long as its longest-lived member.
     let longest = views.into_iter().max_by_key(|view| view.not_after)?;
-    Some(AuthorityView { subject: longest.subject, not_after: longest.not_after })
+    Some(AuthorityView {
+        subject: longest.subject,
+        not_after: longest.not_after,
+        not_before: Some(longest.not_before),
+    })
 }

@@ -124,7 +124,7 @@ macro_rules! entry {
             eyewall_gid eyewall_image eyewall_kind eyewall_moved_to eyewall_names eyewall_next_at eyewall_node
             eyewall_not_after eyewall_not_before eyewall_pid eyewall_position eyewall_renew_at
             eyewall_runtime eyewall_serial eyewall_sha256 eyewall_skew_seconds eyewall_state eyewall_state_before
-            eyewall_task eyewall_uid eyewall_unit eyewall_version)
+            eyewall_task eyewall_uid eyewall_unit eyewall_until eyewall_version)
     };
 }
 

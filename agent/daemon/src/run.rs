@@ -254,9 +254,11 @@ fn unlooked_certificates(now: Time) -> CertificatesStatus {
         ca: None,
         may_be_off_until: None,
         recovery: None,
+        forecasts: Vec::new(),
         clock: ClockView { trusted: false, reason, skew_seconds: None },
         installed_total: 0,
         failures_total: 0,
+        renew_errors_total: 0,
         serving: None,
         take_over: Vec::new(),
     }

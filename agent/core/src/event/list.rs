@@ -293,7 +293,62 @@ events! {
         priority: Priority::Warning,
         subject: "The cluster's certificate authority ends soon",
         meaning: "The authority of the bootstrap kubeconfig ends at @EYEWALL_NOT_AFTER@. After that no certificate is issued and every\n\
-         node is cut off: give the cluster a new authority, or replace the cluster, before then.",
+         node is cut off: give the cluster a new authority, or replace the cluster, before then.\n\
+         \n\
+         When this is told, `warn_authority` in the section [certificates] says: the share of its life that it has lived.",
+    };
+
+    /// The cluster's certificate authority lasts.
+    CA_LASTING = Event {
+        id: "469fb8de37bd4f09af5355d32b58bcf4",
+        name: "ca-lasting",
+        priority: Priority::Info,
+        subject: "The cluster's certificate authority lasts",
+        meaning: "The bootstrap kubeconfig has an authority that ends at @EYEWALL_NOT_AFTER@, after it was warned that one ends soon.",
+    };
+
+    /// This host may not stay off for long.
+    OFF_TIME_SHORT = Event {
+        id: "55c0d67425774ce99089645034dff437",
+        name: "off-time-short",
+        priority: Priority::Warning,
+        subject: "This host may not stay off for long",
+        meaning: "Until @EYEWALL_UNTIL@ this host may be off and comes back by its certificate. That is less than it should be, because a\n\
+         renewal is late or the certificates are short. After that it needs the bootstrap credential of its kubeconfig.\n\
+         \n\
+         `eyewall certificates` shows what stands in the way of the renewal. When this is told, `warn_off` in the section\n\
+         [certificates] says.",
+    };
+
+    /// This host may stay off again.
+    OFF_TIME_GOOD = Event {
+        id: "644973a620414714bffb59cc969a8d77",
+        name: "off-time-good",
+        priority: Priority::Info,
+        subject: "This host may stay off as long as it should",
+        meaning: "Until @EYEWALL_UNTIL@ this host may be off and comes back by its certificate, after it was warned that\n\
+         the time is short.",
+    };
+
+    /// The bootstrap credential was not found good for long.
+    RECOVERY_UNTESTED = Event {
+        id: "8df036f7765d4a96b13b6363d7ef7ed7",
+        name: "recovery-untested",
+        priority: Priority::Warning,
+        subject: "The bootstrap credential was not found good for long",
+        meaning: "The agent asks the API server every day whether it knows the bootstrap credential. That has had no good end for longer\n\
+         than `warn_recovery` in the section [certificates] allows: should this host lose its certificate, it may not come back.\n\
+         \n\
+         `eyewall certificates` shows how the last test ended.",
+    };
+
+    /// The bootstrap credential is known to be good again.
+    RECOVERY_TESTED = Event {
+        id: "ddbc506424ed4459b9981c99b3dc11f5",
+        name: "recovery-tested",
+        priority: Priority::Info,
+        subject: "The bootstrap credential is known to be good again",
+        meaning: "The API server knows the bootstrap credential, after it was not found good for long.",
     };
 
     /// The certificate has expired.

@@ -8,7 +8,7 @@ pub(super) const POLICY: Policy = Policy { owner: Owner::Eyewall, renew_at: [0.6
 pub(super) const T0: u64 = 1_800_000_000;
 pub(super) const HOUR: u64 = 3_600;
 
-fn leaf(node: &str) -> CertView {
+pub(super) fn leaf(node: &str) -> CertView {
     CertView {
         common_name: format!("system:node:{node}"),
         organizations: vec!["system:nodes".to_owned()],

@@ -3,7 +3,13 @@
 use std::path::Path;
 
 use super::*;
-use crate::status::{AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RequestView};
+use crate::cert::CertView;
+use crate::config::Certificates;
+use crate::rotation::forecast::{Facts, Thresholds, forecasts, may_stay_off_until};
+use crate::rotation::schedule;
+use crate::status::{
+    AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RecoveryView, RequestView,
+};
 
 const HOUR: u64 = 3_600;
 /// 2026-11-24T02:15:08Z.
@@ -27,7 +33,46 @@ fn current(lived: u64) -> CertificateView {
     }
 }
 
+/// The forecasts that follow from the rest of `part`.
+fn foresee(part: &mut CertificatesStatus) {
+    let leaf = part.current.as_ref().map(|current| {
+        let leaf = CertView {
+            common_name: String::new(),
+            organizations: Vec::new(),
+            subject: String::new(),
+            issuer: String::new(),
+            serial: String::new(),
+            not_before: current.not_before,
+            not_after: current.not_after,
+            client_auth: true,
+            is_ca: false,
+            alternative_names: 0,
+            sha256: String::new(),
+            public_key: Vec::new(),
+        };
+        let schedule = schedule(&leaf, current.not_before, [0.6, 0.67]);
+        (leaf, schedule)
+    });
+    let facts = Facts {
+        certificate: leaf.as_ref().map(|(leaf, schedule)| (leaf, *schedule)),
+        authority: part.ca.as_ref().and_then(|ca| Some((ca.not_before?, ca.not_after))),
+        tested: part.recovery.as_ref().and_then(|recovery| recovery.good_at),
+        watched_for: Duration::from_secs(13 * HOUR),
+        doubt: Some(&part.clock.reason).filter(|_| !part.clock.trusted),
+    };
+    let now = Time::from_unix(NOW);
+    part.may_be_off_until =
+        leaf.as_ref().map(|(leaf, schedule)| may_stay_off_until(leaf, schedule)).filter(|until| *until > now);
+    part.forecasts = forecasts(now.0, &facts, &Thresholds::from(&Certificates::default()));
+}
+
 fn good() -> Status {
+    let mut status = unforeseen();
+    foresee(&mut status.certificates);
+    status
+}
+
+fn unforeseen() -> Status {
     Status {
         health: Health::Good,
         node: NodeStatus {
@@ -60,9 +105,16 @@ fn good() -> Status {
             ca: Some(AuthorityView {
                 subject: "CN=kubernetes-ca".to_owned(),
                 not_after: Time::from_unix(NOW + 3_650 * 24 * HOUR),
+                not_before: Some(Time::from_unix(NOW)),
             }),
             may_be_off_until: None,
-            recovery: None,
+            recovery: Some(RecoveryView {
+                health: Health::Good,
+                tested_at: ago(2 * HOUR),
+                reason: Reason::new("recovery-credential-good", "The API server knows the bootstrap credential."),
+                good_at: Some(ago(2 * HOUR)),
+            }),
+            forecasts: Vec::new(),
             clock: ClockView {
                 trusted: true,
                 reason: Reason::new("synchronized", "The kernel says that it is synchronized."),
@@ -70,6 +122,7 @@ fn good() -> Status {
             },
             installed_total: 1,
             failures_total: 0,
+            renew_errors_total: 0,
             serving: None,
             take_over: Vec::new(),
         },
@@ -188,8 +241,10 @@ fn in_state(state: CertificateState) -> Status {
         part.clock.reason = Reason::new("not-synchronized", "Nothing has set it since the boot.");
     }
     if state == CertificateState::CaExpired {
-        part.ca = Some(AuthorityView { subject: "CN=kubernetes-ca".to_owned(), not_after: ago(HOUR) });
+        let not_before = Some(ago(365 * 24 * HOUR));
+        part.ca = Some(AuthorityView { subject: "CN=kubernetes-ca".to_owned(), not_after: ago(HOUR), not_before });
     }
+    foresee(part);
     status.health = Status::fold(&[health, status.kubelet.health]);
     status
 }
@@ -321,7 +376,12 @@ fn a_good_node_fits_a_small_terminal() {
 #[test]
 fn the_certificates_part_stands_alone() {
     let now = Time::from_unix(NOW);
-    let alone = render_certificates(&good().certificates, now, 80, false);
-    assert!(render(&good(), now, 80, false).contains(&alone));
+    let bad = in_state(CertificateState::RenewalOverdue);
+    let alone = render_certificates(&bad.certificates, now, 80, false);
+    assert!(render(&bad, now, 80, false).contains(&alone));
     assert!(alone.starts_with("Certificate"));
+    let good = good();
+    let numbers = |screen: String| screen.contains("serial") && screen.contains("subject");
+    assert!(numbers(render_certificates(&good.certificates, now, 80, false)), "whoever asks gets the numbers");
+    assert!(!numbers(render(&good, now, 80, false)));
 }

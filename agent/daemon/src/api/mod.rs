@@ -15,7 +15,9 @@ use std::time::Duration;
 pub use answer::{Answer, Lines};
 use bytes::Bytes;
 pub use connect::{Bearer, Endpoint};
-pub use dial::{Dial, Dialing, Network};
+#[cfg(test)]
+pub use dial::Dialing;
+pub use dial::{Dial, Network};
 use eyewall_core::rotation::clock::End;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;

@@ -3,6 +3,7 @@
 //! It keeps nothing that a restart would miss: what counts is on disk or on the API server. What it remembers (the last
 //! attempt, the clock's verdict) only keeps it from asking too often.
 
+mod foretold;
 mod observe;
 mod obtain;
 mod publish;
@@ -21,13 +22,14 @@ use eyewall_core::config::{Config, Owner};
 use eyewall_core::event;
 use eyewall_core::kubeconfig::{self, Bootstrap};
 use eyewall_core::rotation::clock_step::Reading;
+use eyewall_core::rotation::forecast::Thresholds;
 use eyewall_core::rotation::{
     self, Anchor, Attempt, Clock, Current, Identity, Outcome, Policy, Seen, Step, Streaks, Tested, Wish,
 };
 use eyewall_core::status::{CertificatesStatus, Health, Reason, RecoveryView};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::api::{Client, Dial};
 use crate::chain;
@@ -93,6 +95,8 @@ struct Memory {
     client: Option<(Identity, Client)>,
     /// What the bootstrap credential's last test found; void with another kubeconfig.
     recovery: Option<RecoveryView>,
+    /// Since when the bootstrap credential that is there now is being looked at.
+    recovery_since: Option<Instant>,
     /// Own writes that failed in a row.
     disk: u32,
 }
@@ -137,7 +141,12 @@ pub async fn run(deps: Deps) {
     loop {
         task.deps.heartbeat.touch();
         let config = Arc::clone(&task.deps.config.borrow_and_update());
-        hints.follow(&[&config.cluster.bootstrap_kubeconfig]);
+        let current = config.certificates.directory.join(crate::store::CURRENT);
+        match config.certificates.owner {
+            Owner::Eyewall => hints.follow(&[&config.cluster.bootstrap_kubeconfig]),
+            // What the kubelet installs is seen as it comes.
+            Owner::Kubelet => hints.follow(&[&config.cluster.bootstrap_kubeconfig, &current]),
+        }
         let mut next = task.turn(&config).await;
         turns += 1;
         if matches!(next, Next::Again) && turns > TURNS {
@@ -190,10 +199,11 @@ impl Task {
             renew_at: config.certificates.renew_at,
             look_again: self.deps.look_again,
         };
+        let thresholds = Thresholds::from(&config.certificates);
         let mut seen = self.seen(&world);
         seen.wish = self.wishes.settle(now, &seen, &policy);
         let decision = rotation::decide(now, &seen, &policy);
-        self.publisher.publish(now, &policy, &world, &self.memory, &decision, fault.as_ref());
+        self.publisher.publish(now, &policy, &thresholds, &world, &self.memory, &decision, fault.as_ref());
         let done = match decision.step {
             Step::Idle { until } => match fault {
                 None => return Next::Wait(until),
@@ -246,6 +256,7 @@ impl Task {
             self.memory.last = None;
             self.memory.client = None;
             self.memory.recovery = None;
+            self.memory.recovery_since = Some(Instant::now());
             // It was compared with another server's.
             self.memory.clock = None;
             self.memory.inputs = inputs.map(|(bootstrap, name)| (bootstrap.clone(), name.to_owned()));
@@ -318,7 +329,7 @@ impl Task {
             Ok(_) => {
                 let Self { memory, publisher, wake, deps, wishes, .. } = self;
                 let clock = deps.clock;
-                let is_sent = memory.last.as_ref().is_some_and(|last| last.outcome.is_sent());
+                let is_sent = memory.last.as_ref().is_some_and(Attempt::is_sent);
                 let watch = obtain::watch(clock(), &world.current);
                 let on = obtain::Attempt { node, joined, open, is_sent, watch, store, dial: &*deps.dial };
                 // Lent to the attempt and given back: the report of progress needs the rest of the memory.

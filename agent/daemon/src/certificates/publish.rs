@@ -4,21 +4,25 @@ use std::time::{Duration, SystemTime};
 
 use eyewall_core::config::Owner;
 use eyewall_core::event::{self, Event};
+use eyewall_core::rotation::forecast::{Thresholds, may_stay_off_until};
 use eyewall_core::rotation::{Clock, Current, Decision, Identity, Outcome, Policy, Step};
 use eyewall_core::status::{
     CertificateState as State, CertificateView, CertificatesStatus, ClockView, Health, Reason, RequestView,
 };
 use eyewall_core::time::Time;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Memory;
+use super::foretold::Foretold;
 use super::observe::World;
 use super::obtain::{Ended, Progress};
 use super::story;
 use crate::events::Events;
 
-/// A Typhoon CA lives 365 days and has no rotation: at day 335 a month is left to replace it.
-const CA_ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+/// A renewal that goes on failing is an error again after so long. The kubelet's waits between two tries are 32 s, ours grow to
+/// minutes and hours, and an alert on the increase within five minutes is to fire for both.
+const ERROR_EVERY: Duration = Duration::from_secs(60);
 
 /// Holds what was told last, so that only changes are told.
 #[derive(Debug)]
@@ -35,14 +39,16 @@ pub struct Publisher {
     expired: Option<String>,
     /// What was told of the bootstrap credential.
     recovery: Option<Health>,
-    /// The CA whose coming end was told.
-    ending: Option<Time>,
+    foretold: Foretold,
     /// The clock was in doubt at the last look.
     doubts: bool,
     /// It was told that the clock and the server's differ.
     differs: bool,
     installed_total: u64,
     failures_total: u64,
+    renew_errors: u64,
+    /// When the last of those errors was counted.
+    counted: Option<Instant>,
 }
 
 impl Publisher {
@@ -56,11 +62,13 @@ impl Publisher {
             adopted: None,
             expired: None,
             recovery: None,
-            ending: None,
+            foretold: Foretold::new(),
             doubts: false,
             differs: false,
             installed_total: 0,
             failures_total: 0,
+            renew_errors: 0,
+            counted: None,
         }
     }
 
@@ -69,15 +77,22 @@ impl Publisher {
         &mut self,
         now: SystemTime,
         policy: &Policy,
+        thresholds: &Thresholds,
         world: &World,
         memory: &Memory,
         decision: &Decision,
         fault: Option<&Reason>,
     ) {
+        let failing = memory.last.as_ref().is_some_and(|last| is_failure(&last.outcome));
+        let counted_lately = self.counted.is_some_and(|counted| counted.elapsed() < ERROR_EVERY);
+        if failing && decision.state != State::Valid && !counted_lately {
+            self.count_error();
+        }
         let reason = fault.unwrap_or(&decision.reason);
-        let status = self.view(Time(now), policy, world, memory, decision, reason);
+        let mut status = self.view(Time(now), policy, world, memory, decision, reason);
+        status.forecasts = self.foretold.foresee(now, policy, thresholds, world, memory);
         self.adoption(&status);
-        self.authority(Time(now), &status);
+        self.foretold.tell(&status.forecasts, &self.events);
         // A look at the clock that is under way is no news: what it finds is.
         if decision.step != Step::CheckClock {
             // By a clock in doubt nothing has ended.
@@ -98,9 +113,16 @@ impl Publisher {
         status.next = "it is tried again".to_owned();
         status.next_at = None;
         self.failures_total += 1;
+        self.count_error();
+        status.renew_errors_total = self.renew_errors;
         status.failures_total = self.failures_total;
         self.change(&status);
         self.send(status);
+    }
+
+    fn count_error(&mut self) {
+        self.renew_errors += 1;
+        self.counted = Some(Instant::now());
     }
 
     /// Tells how far an attempt has come.
@@ -188,21 +210,6 @@ impl Publisher {
         doubts
     }
 
-    /// Tells once of each CA that it ends soon.
-    fn authority(&mut self, now: Time, status: &CertificatesStatus) {
-        let Some(ca) = &status.ca else { return };
-        let soon = ca.not_after > now && ca.not_after.0 < now.0 + CA_ENDS_SOON;
-        if soon && self.ending != Some(ca.not_after) {
-            self.ending = Some(ca.not_after);
-            let not_after = ca.not_after.to_string();
-            self.events.emit(
-                &event::CA_ENDING,
-                format!("The cluster CA {} ends at {not_after}", ca.subject),
-                &[("not_after", &not_after)],
-            );
-        }
-    }
-
     /// Tells once that the certificate in force has ended, whatever stands in the way of the next, and that there is one again.
     fn expiry(&mut self, now: Time, status: &CertificatesStatus) {
         let Some(current) = &status.current else { return };
@@ -234,9 +241,10 @@ impl Publisher {
     /// Counts an attempt's end, and tells an installation.
     pub fn ended(&mut self, world: &World, ended: &Ended) {
         let Some(leaf) = &ended.installed else {
-            // What only has to be waited for is no failure.
-            let waiting = matches!(ended.outcome, Outcome::Pending | Outcome::NotSigned | Outcome::NotYet(_));
-            self.failures_total += u64::from(!waiting);
+            if is_failure(&ended.outcome) {
+                self.failures_total += 1;
+                self.count_error();
+            }
             return;
         };
         self.installed_total += 1;
@@ -386,10 +394,13 @@ impl Publisher {
             }),
             ca: world.bootstrap.as_ref().ok().map(|joined| joined.authority.clone()),
             may_be_off_until: match &world.current {
-                Current::Usable { leaf, .. } if leaf.not_after > now => Some(leaf.not_after),
-                _ => None,
+                Current::Usable { leaf, installed_at, .. } => {
+                    Some(may_stay_off_until(leaf, &policy.schedule(leaf, *installed_at))).filter(|until| *until > now)
+                }
+                Current::Nothing | Current::Unreadable(_) | Current::Unusable(_) => None,
             },
             recovery: memory.recovery.clone(),
+            forecasts: Vec::new(),
             clock: memory.clock.as_ref().map_or_else(
                 || ClockView {
                     trusted: false,
@@ -404,10 +415,16 @@ impl Publisher {
             ),
             installed_total: self.installed_total,
             failures_total: self.failures_total,
+            renew_errors_total: self.renew_errors,
             serving: None,
             take_over: Vec::new(),
         }
     }
+}
+
+/// What only has to be waited for is no failure.
+fn is_failure(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Installed | Outcome::Pending | Outcome::NotSigned | Outcome::NotYet(_))
 }
 
 fn credential(identity: Identity) -> &'static str {

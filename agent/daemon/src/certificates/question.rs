@@ -145,7 +145,12 @@ impl Task {
             Err(error) => (Health::Unknown, obtain::outcome(error).reason(Identity::Bootstrap)),
         };
         self.publisher.recovery(health, &reason);
-        self.memory.recovery = Some(RecoveryView { health, tested_at: Time((self.deps.clock)()), reason });
+        let tested_at = Time((self.deps.clock)());
+        let good_at = match health {
+            Health::Good => Some(tested_at),
+            Health::Bad | Health::Unknown => self.memory.recovery.as_ref().and_then(|before| before.good_at),
+        };
+        self.memory.recovery = Some(RecoveryView { health, tested_at, reason, good_at });
     }
 
     pub(super) async fn connection(

@@ -34,6 +34,7 @@ pub fn status() -> Status {
             ca: None,
             may_be_off_until: None,
             recovery: None,
+            forecasts: Vec::new(),
             clock: ClockView {
                 trusted: true,
                 reason: Reason::new("synchronized", "The clock is synchronized."),
@@ -41,6 +42,7 @@ pub fn status() -> Status {
             },
             installed_total: 1,
             failures_total: 0,
+            renew_errors_total: 0,
             serving: None,
             take_over: Vec::new(),
         },
