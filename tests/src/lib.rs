@@ -8,4 +8,5 @@ pub mod cut_points;
 pub mod host_clock;
 pub mod kubelet;
 pub mod node;
+pub mod serving;
 pub mod trust;

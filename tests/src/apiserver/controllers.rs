@@ -11,9 +11,9 @@ use super::authn::Identity;
 use super::authz::{Rule, decide};
 use super::csr::{add_condition, condition};
 use super::options::ApprovalMode;
-use super::resources::{CSRS, PODS};
+use super::resources::{CSRS, NODES, PODS};
 use super::route::Attributes;
-use super::signer::{Recognised, Unsigned, encoded, recognise, sign};
+use super::signer::{Recognised, Unsigned, encoded, is_serving, may_serve, recognise, sign};
 use super::store::Store;
 use super::world::{Shared, World};
 
@@ -60,6 +60,10 @@ fn pass(shared: &Shared, world: &mut World, seen: &mut Seen) -> Option<Instant> 
         if condition(request, "Approved").is_some() {
             if due(uid, "sign", world.signing.delay) {
                 sign_one(shared, world, request.clone());
+            }
+        } else if is_serving(request) {
+            if world.signing.serving != ApprovalMode::Manual && due(uid, "approve", world.signing.approval_delay) {
+                decide_on_serving(shared, world, request.clone());
             }
         } else if world.signing.approval != ApprovalMode::Manual
             && let Some(recognised) = approvable(request, &world.rules, &world.store)
@@ -120,9 +124,24 @@ fn decide_on(shared: &Shared, world: &mut World, mut request: Value, recognised:
     world.store.put(&CSRS, request);
 }
 
+/// Not the controller-manager, which never decides on these: an approver beside it.
+fn decide_on_serving(shared: &Shared, world: &mut World, mut request: Value) {
+    let now = shared.now();
+    let name =
+        request["spec"]["username"].as_str().and_then(|user| user.strip_prefix("system:node:")).unwrap_or_default();
+    let verdict = may_serve(&request, world.store.get(&NODES, "", name));
+    match (&world.signing.serving, verdict) {
+        (ApprovalMode::Deny { reason, message }, _) => add_condition(&mut request, "Denied", reason, message, now),
+        (_, Err(why)) => add_condition(&mut request, "Denied", "NotThisNodesAddresses", &why, now),
+        (_, Ok(())) => add_condition(&mut request, "Approved", "ServingApprover", "the addresses are the node's", now),
+    }
+    world.store.put(&CSRS, request);
+}
+
 fn sign_one(shared: &Shared, world: &mut World, mut request: Value) {
     let now = shared.now();
-    let result = match &world.signing.approval {
+    let mode = if is_serving(&request) { &world.signing.serving } else { &world.signing.approval };
+    let result = match mode {
         ApprovalMode::Fail { reason, message } => {
             add_condition(&mut request, "Failed", reason, message, now);
             world.store.put(&CSRS, request);

@@ -100,6 +100,15 @@ impl Request {
     }
 }
 
+/// A name as people write it.
+pub(super) fn text_of(name: &SanType) -> String {
+    match name {
+        SanType::DnsName(name) | SanType::Rfc822Name(name) | SanType::URI(name) => name.to_string(),
+        SanType::IpAddress(address) => address.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn address(bytes: &[u8]) -> Result<std::net::IpAddr, String> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Ok(four.into());

@@ -69,6 +69,9 @@ pub enum ApprovalMode {
 pub struct Signing {
     /// Who approves.
     pub approval: ApprovalMode,
+    /// Who approves serving certificates: by default nobody, since the controller-manager never does. With `Auto` there is an approver
+    /// as clusters run one: it approves what a node asks for itself, for addresses that its Node has, and denies the rest.
+    pub serving: ApprovalMode,
     /// `--cluster-signing-duration`; any length, also seconds. Typhoon has 72 h.
     pub duration: Duration,
     /// How far `notBefore` lies before the signing. The controller-manager has five minutes and no option for it;
@@ -84,6 +87,7 @@ impl Default for Signing {
     fn default() -> Self {
         Self {
             approval: ApprovalMode::Auto,
+            serving: ApprovalMode::Manual,
             duration: Duration::from_secs(72 * 3600),
             backdate: Duration::from_secs(5 * 60),
             approval_delay: Duration::ZERO,

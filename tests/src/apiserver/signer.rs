@@ -9,7 +9,7 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SubjectPublicKeyInfo};
 use serde_json::Value;
 
 use super::clock::{rfc3339, unix};
-use super::csr::{API_CLIENT, CLIENT_KUBELET, KUBELET_SERVING, Request, usages};
+use super::csr::{API_CLIENT, CLIENT_KUBELET, KUBELET_SERVING, Request, text_of, usages};
 use super::options::Signing;
 use super::pki::{Authority, Subject, parameters};
 
@@ -51,6 +51,32 @@ pub(super) fn recognise(object: &Value) -> Vec<Recognised> {
     }
     let own = Request::of(object).is_ok_and(|request| object["spec"]["username"] == request.common_name.as_str());
     if own { vec![Recognised::Own, Recognised::New] } else { vec![Recognised::New] }
+}
+
+/// Is this a request for a serving certificate?
+pub(super) fn is_serving(object: &Value) -> bool {
+    object["spec"]["signerName"] == KUBELET_SERVING
+}
+
+/// What an approver for serving certificates says, as those that clusters run (the clouds' and kubelet-csr-approver): a node may
+/// have one for itself, under the addresses that its Node has. `Err`: why it is denied.
+pub(super) fn may_serve(object: &Value, node: Option<&Value>) -> Result<(), String> {
+    validate_kubelet_serving(object)?;
+    let request = Request::of(object)?;
+    if object["spec"]["username"] != request.common_name.as_str() {
+        return Err("the requester is not the node of the subject".to_owned());
+    }
+    let node = node.ok_or("there is no such node")?;
+    let addresses: Vec<&str> = node["status"]["addresses"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|address| address["address"].as_str())
+        .collect();
+    match request.names.iter().map(text_of).find(|name| !addresses.contains(&name.as_str())) {
+        Some(stranger) => Err(format!("{stranger} is no address of the node")),
+        None => Ok(()),
+    }
 }
 
 /// Why the signer does not sign an approved request.
@@ -274,6 +300,26 @@ mod tests {
                 assert_eq!(got.is_empty(), want.is_empty(), "{name} for {signer}: {got}");
                 assert!(got.starts_with(want), "{name} for {signer}: {got}");
             }
+        }
+    }
+
+    #[test]
+    fn an_approver_knows_the_addresses_of_a_node() {
+        let node = serde_json::json!({"status": {"addresses": [
+            {"type": "Hostname", "address": "a"}, {"type": "InternalIP", "address": "10.0.0.1"},
+        ]}});
+        for (name, user, names, node, want) in [
+            ("its own addresses", "system:node:a", &["a", "10.0.0.1"][..], Some(&node), ""),
+            ("some of them", "system:node:a", &["10.0.0.1"], Some(&node), ""),
+            ("another's address", "system:node:a", &["a", "10.0.0.2"], Some(&node), "10.0.0.2 is no address"),
+            ("asked by another", "system:node:b", &["a"], Some(&node), "the requester is not"),
+            ("no Node", "system:node:a", &["a"], None, "there is no such node"),
+            ("no names", "system:node:a", &[], Some(&node), "DNS or IP subjectAltName"),
+        ] {
+            let mut object = fixture("system:node:a", "system:nodes", names, &["digital signature", "server auth"]);
+            object["spec"]["username"] = Value::from(user);
+            let got = may_serve(&object, node).err().unwrap_or_default();
+            assert!(got.starts_with(want) && got.is_empty() == want.is_empty(), "{name}: {got}");
         }
     }
 

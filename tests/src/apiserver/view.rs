@@ -1,5 +1,7 @@
 //! What a test sees of the cluster.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::csr::{self, Request, condition};
@@ -35,6 +37,8 @@ pub struct CsrView {
     pub signer: String,
     /// `spec.usages`, sorted.
     pub usages: Vec<String>,
+    /// The names and addresses that it asks to serve, sorted.
+    pub names: Vec<String>,
     /// Where it stands.
     pub state: CsrState,
     /// Reason and message of the condition that decided last, or empty.
@@ -78,6 +82,12 @@ impl CsrView {
             requester: text(&object["spec"]["username"]),
             signer: text(&object["spec"]["signerName"]),
             usages: csr::usages(object).into_iter().map(str::to_owned).collect(),
+            names: request
+                .iter()
+                .flat_map(|r| r.names.iter().map(csr::text_of))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             state,
             why: decided.map(|(_, why)| why).unwrap_or_default(),
             public_key: request.map(|r| r.public_key).unwrap_or_default(),
