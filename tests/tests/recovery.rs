@@ -101,8 +101,10 @@ async fn a_denied_request_is_asked_for_again_once_it_is_deleted() -> Result<()> 
     Ok(())
 }
 
+type Change = fn(&mut Value);
+
 /// What the node would send, as an object of its name that somebody else made first.
-fn somebody_elses(node: &Node, name: &str, change: fn(&mut Value)) -> Result<Value> {
+fn somebody_elses(node: &Node, name: &str, change: Change) -> Result<Value> {
     let text = std::fs::read_to_string(node.pki().join("kubelet-client-request.pem"))?;
     let start = text.find("-----BEGIN CERTIFICATE REQUEST").context("a request")?;
     let end = "-----END CERTIFICATE REQUEST-----";
@@ -122,7 +124,7 @@ fn somebody_elses(node: &Node, name: &str, change: fn(&mut Value)) -> Result<Val
 
 #[tokio::test]
 async fn a_foreign_object_of_the_same_name_is_left_alone() -> Result<()> {
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("another key", |object| object["spec"]["request"] = json!("b3RoZXI=")),
         ("another signer", |object| object["spec"]["signerName"] = json!("kubernetes.io/kube-apiserver-client")),
         ("another usage", |object| object["spec"]["usages"] = json!(["digital signature", "server auth"])),
