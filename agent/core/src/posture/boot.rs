@@ -15,7 +15,28 @@ pub const OEM_GRUB: Source = Source::rewritten("file:/oem/grub.cfg", keep_grub);
 
 /// What stands in the place of a value that is not kept.
 pub const KEPT_OUT: &str = "(kept out)";
-
+/// Words without a value that are kept: those that a check reads, and those that most hosts have.
+const KEPT_WORDS: &[&str] = &[
+    "ro",
+    "rw",
+    "quiet",
+    "debug",
+    "rhgb",
+    "splash",
+    "nomodeset",
+    "nosmt",
+    "single",
+    "s",
+    "S",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "rescue",
+    "emergency",
+    "-b",
+];
 /// Names of which at least one is on every command line of a host that boots from a disk or a network.
 const ANCHORS: [&str; 8] = ["BOOT_IMAGE", "root", "initrd", "mount.usr", "ostree", "console", "ro", "rw"];
 
@@ -160,6 +181,9 @@ fn appended(grub: &str) -> String {
 pub fn keep(text: &str) -> String {
     let Ok(line) = KernelLine::parse(text) else { return String::new() };
     let kept = |(name, value): &(String, Option<String>)| match value {
+        None if !KEPT_WORDS.contains(&name.as_str()) && !KEPT.iter().any(|kept| same(name, kept)) => {
+            KEPT_OUT.to_owned()
+        }
         None => name.clone(),
         Some(value) if KEPT.iter().any(|kept| same(name, kept)) => {
             if value.contains(char::is_whitespace) {
@@ -179,14 +203,18 @@ pub fn keep(text: &str) -> String {
     line.arguments().iter().map(kept).collect::<Vec<_>>().join(" ")
 }
 
-/// A boot loader entry with its options kept as a command line is; titles, versions and paths of images stay.
+/// Of a boot loader entry the options, kept as a command line is, and what names it.
 pub fn keep_entry(text: &str) -> String {
-    text.lines()
-        .map(|line| match line.strip_prefix("options") {
-            Some(options) => format!("options {}\n", keep(options)),
-            None => format!("{line}\n"),
-        })
-        .collect()
+    const NAMES: [&str; 5] = ["title", "version", "linux", "initrd", "sort-key"];
+    let line = |line: &str| {
+        let (key, value) = line.trim_end().split_once([' ', '\t'])?;
+        match key {
+            "options" => Some(format!("options {}\n", keep(value))),
+            key if NAMES.contains(&key) => Some(format!("{key} {}\n", value.trim_start())),
+            _ => None,
+        }
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// Of GRUB's script only what adds to the command line.

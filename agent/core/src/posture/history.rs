@@ -24,6 +24,9 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// More facts of a verdict are not remembered.
+    pub const MOST_FACTS: usize = 8;
+
     /// The same verdict for the same kind of reason: sentences and facts may differ (an age, a count).
     pub fn is_same(&self, other: &Self) -> bool {
         self.verdict == other.verdict && self.reason.kind == other.reason.kind
@@ -32,7 +35,11 @@ impl Remembered {
 
 impl From<&Finding> for Remembered {
     fn from(finding: &Finding) -> Self {
-        Self { verdict: finding.verdict.clone(), reason: finding.reason.clone(), facts: finding.facts.clone() }
+        Self {
+            verdict: finding.verdict.clone(),
+            reason: finding.reason.clone(),
+            facts: finding.facts.iter().take(Self::MOST_FACTS).cloned().collect(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod json;
 mod junit;
+mod list;
 mod sarif;
 mod text;
 
@@ -12,5 +13,6 @@ mod tests;
 
 pub use json::{SCHEMA, json};
 pub use junit::junit;
+pub use list::list;
 pub use sarif::sarif;
 pub use text::{changes, text};

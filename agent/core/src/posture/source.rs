@@ -1,7 +1,8 @@
 //! Where evidence comes from, declared as data: every source once, with how much of it may be kept.
 //!
 //! A source's id is a stable word that says how it is read: `file:PATH` (text), `bytes:PATH` (the first bytes), `stat:PATH`, `list:PATH` (a
-//! directory), `exec:NAME` (one of the few fixed programs), `dbus:…`, `netlink:…`, `probe:…`, `http:…`, `proc:…`. A path that configuration can
+//! directory), `exec:NAME` (one of the few fixed programs), `dbus:…`, `netlink:…`, `proc:…` (processes), `probe:…`, `http:…` and `tls:…` (something is
+//! asked and answers), `node:…` (put together by the agent from several files, or remembered by it). A path that configuration can
 //! move has its key in the place of the path: `file:{kubelet.config}`. An id that ends in `*` names a family: `dbus:unit:*` has one member for
 //! each unit, and the members' ids are what evidence holds.
 

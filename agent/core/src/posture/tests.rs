@@ -60,6 +60,77 @@ fn every_claim_is_the_pages() {
     }
 }
 
+/// A claim that a node can tell something about has a check; the others have none and are listed as what they are.
+#[test]
+fn every_claim_in_reach_has_a_check() {
+    for claim in CLAIMS {
+        let has = checks().any(|check| check.claim.id == claim.id);
+        assert_eq!(has, claim.reach != Reach::OutOfScope, "{}", claim.id);
+    }
+}
+
+/// What must not be kept, by a part of the source's id: each text is as such a file has it, its secret is `hunter2`.
+const SECRETS: [(&str, &str); 18] = [
+    ("/etc/shadow", "root:$6$salt$hunter2hunter2:19000:0:99999:7:::"),
+    ("/etc/shadow", "$6$salt$hunter2hunter2\nroot$6$hunter2:x"),
+    ("passwd", "toor:$6$salt$hunter2hunter2:0:0:hunter2:/root:/bin/bash"),
+    ("group", "sudo:$6$hunter2hunter2:27:core"),
+    ("certificates.directory", "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"),
+    ("kubelet.authority", "-----BEGIN RSA PRIVATE KEY-----\nhunter2hunter2\n-----END RSA PRIVATE KEY-----"),
+    ("/etc/ssl/etcd", "-----BEGIN EC PRIVATE KEY-----\nhunter2hunter2\n-----END EC PRIVATE KEY-----"),
+    ("admin.conf", "users: [{name: a, user: {token: abcdef.hunter2hunter2aa, client-key-data: hunter2}}]"),
+    (
+        "/etc/cni",
+        "{\"name\": \"x\", \"token\": \"hunter2\", \"plugins\": [{\"type\": \"calico\", \"key\": \"hunter2\"}]}",
+    ),
+    ("/zincati/", "base_url = \"https://user:hunter2@updates.example/\""),
+    ("etcd.env", "ETCD_CLIENT_CERT_AUTH=true\nETCD_PASSWORD=hunter2\nROOT_PASSWORD=hunter2"),
+    (
+        "authorized-keys",
+        "environment=\"A=hunter2\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII1o2i+G4AQBTMBq3qYT/GBO2RSpqkIRiVxAu6T72wQH hunter2",
+    ),
+    (
+        "/boot/loader",
+        "options root=UUID=1 rd.luks.key=hunter2 systemd.set_credential=passwd.hashed-password.root:hunter2\nx hunter2",
+    ),
+    ("/proc/cmdline", "root=UUID=1 rd.luks.key=hunter2 ignition.config.url=https://u:hunter2@x/ -- hunter2"),
+    ("grub.cfg", "set linux_append=\"rd.luks.key=hunter2\"\npassword_pbkdf2 root hunter2"),
+    ("kubelet.config", "kind: KubeletConfiguration\nstaticPodURLHeader: {Authorization: [hunter2]}"),
+    ("kube-apiserver", "spec: {containers: [{name: a, command: [kube-apiserver], env: [{name: A, value: hunter2}]}]}"),
+    ("kube-apiserver", "metadata: {annotations: {a: hunter2}}"),
+];
+
+#[test]
+fn no_source_keeps_a_secret() {
+    for source in sources().values() {
+        if let Keep::Rewritten(_) = source.keep {
+            let secrets: Vec<&str> =
+                SECRETS.iter().filter(|(id, _)| source.id.contains(id)).map(|(_, text)| *text).collect();
+            assert!(!secrets.is_empty(), "{}: what must not be kept of it is in SECRETS", source.id);
+            for secret in secrets {
+                let kept = serde_json::to_string(&source.capture(secret.as_bytes())).expect("serializes");
+                assert!(!kept.contains("hunter2"), "{} keeps {kept} of {secret:?}", source.id);
+            }
+        }
+    }
+}
+
+/// The fixtures are captures as the daemon would make them.
+#[test]
+fn no_fixture_holds_a_secret() {
+    for evidence in fixtures::HOSTS
+        .map(fixtures::host)
+        .into_iter()
+        .chain(fixtures::cases().iter().map(|(_, case)| case.on(&case.base[0]).0))
+    {
+        let text = serde_json::to_string(&evidence).expect("serializes");
+        for mark in ["PRIVATE KEY", "$6$", "$y$", "ssh-ed25519 AAAA", "ssh-rsa AAAA"] {
+            assert!(!text.contains(mark), "{mark} in {}", evidence.made.join(" "));
+        }
+        assert_eq!(crate::secret::redact(&text), text, "a token");
+    }
+}
+
 #[test]
 fn a_changed_source_concerns_its_checks_only() {
     let concerned: Vec<&str> = checks_reading("file:/sys/fs/selinux/enforce").map(|check| check.id).collect();

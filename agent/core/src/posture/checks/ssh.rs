@@ -1,12 +1,12 @@
 //! "Hosts limit logins to SSH key-based auth (user core)": what sshd is set up to do, what the running one offers, who could log in
 //! otherwise, whose keys are there, and every other way in.
 
-mod accounts;
-mod config;
-mod daemon;
-mod keys;
-mod probes;
-mod ways;
+pub mod accounts;
+pub mod config;
+pub mod daemon;
+pub mod keys;
+pub mod probes;
+pub mod ways;
 
 use crate::posture::boot::{CMDLINE, ENTRIES, ENTRY, OEM_GRUB};
 use crate::posture::claim;

@@ -25,6 +25,11 @@ impl Settings {
         "usepam",
     ];
 
+    /// Nothing is known: for what is looked for beyond sshd's own word.
+    pub fn unknown() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Reads the output.
     ///
     /// # Errors

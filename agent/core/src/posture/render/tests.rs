@@ -158,3 +158,13 @@ fn no_width_breaks_the_text_and_colour_is_only_colour() {
     }
     assert_eq!(coloured, text(&report, 80, false, true));
 }
+
+#[test]
+fn every_check_is_listed_with_what_it_is_worth() {
+    let page = list(100, false);
+    for check in crate::posture::checks() {
+        assert!(page.contains(&format!("  {} ({})", check.id, check.severity.as_str())), "{}", check.id);
+    }
+    assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+    assert!(page.contains("expect: \"enforcing\" or \"permissive\""), "{page}");
+}

@@ -11,7 +11,7 @@ use crate::status::Health;
 
 /// The report, in lines of at most `width` characters. `all` also tells what each passing check was judged by.
 pub fn text(report: &Report, width: usize, color: bool, all: bool) -> String {
-    let mut page = Lines { out: String::new(), width: width.clamp(NARROWEST, WIDEST), color };
+    let mut page = Lines::new(width, color);
     let (style, word) = match report.health {
         Health::Good => (Style::Good, "✓ good"),
         Health::Bad => (Style::Bad, "✗ not good"),
@@ -60,12 +60,12 @@ pub fn text(report: &Report, width: usize, color: bool, all: bool) -> String {
         page.block(0, Style::Dim, "· ", &claim.sentence);
         page.block(4, Style::Dim, "", &claim.beyond);
     }
-    page.out
+    page.finish()
 }
 
 /// Changes of verdicts, newest first, as lines.
 pub fn changes(changes: &[Change], width: usize, color: bool) -> String {
-    let mut page = Lines { out: String::new(), width: width.clamp(NARROWEST, WIDEST), color };
+    let mut page = Lines::new(width, color);
     for change in changes.iter().rev() {
         let before = change.before.as_ref().map_or("new", |before| before.verdict.word().as_str());
         let (style, _) = look(change.after.verdict.word());
@@ -79,7 +79,7 @@ pub fn changes(changes: &[Change], width: usize, color: bool) -> String {
         ));
         page.block(4, Style::Dim, "", &change.after.reason.message);
     }
-    page.out
+    page.finish()
 }
 
 fn look(word: Word) -> (Style, &'static str) {
@@ -92,19 +92,35 @@ fn look(word: Word) -> (Style, &'static str) {
     }
 }
 
-struct Lines {
+/// Lines that are being written.
+pub(super) struct Lines {
     out: String,
     width: usize,
     color: bool,
 }
 
 impl Lines {
+    /// None yet.
+    pub(super) fn new(width: usize, color: bool) -> Self {
+        Self { out: String::new(), width: width.clamp(NARROWEST, WIDEST), color }
+    }
+
+    /// The text.
+    pub(super) fn finish(self) -> String {
+        self.out
+    }
+
+    /// An empty line.
+    pub(super) fn blank(&mut self) {
+        self.raw("");
+    }
+
     fn raw(&mut self, line: &str) {
         let _ = writeln!(self.out, "{}", line.trim_end());
     }
 
     /// `text` wrapped at `indent`, `mark` before its first line.
-    fn block(&mut self, indent: usize, style: Style, mark: &str, text: &str) {
+    pub(super) fn block(&mut self, indent: usize, style: Style, mark: &str, text: &str) {
         let hanging = indent + mark.chars().count();
         for (number, line) in wrap(&clean(text), self.width.saturating_sub(hanging)).iter().enumerate() {
             let lead = if number == 0 { format!("{:indent$}{mark}", "") } else { " ".repeat(hanging) };
