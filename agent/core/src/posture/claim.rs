@@ -34,7 +34,7 @@ impl Reach {
 pub struct Claim {
     /// kebab-case; stays.
     pub id: &'static str,
-    /// The page's part: `Kubernetes`, `Hosts`, `Platform`, `Precautions`, `Container Images`; `Beyond the page` for our own.
+    /// The page's part: `Kubernetes`, `Hosts`, `Platform`, `Precautions`, `Container Images`, `Disclosures`; `Beyond the page` for our own.
     pub part: &'static str,
     /// The page's own words.
     pub sentence: &'static str,
@@ -251,6 +251,14 @@ pub const TERRAFORM_PROVIDERS: Claim = Claim {
     reach: Reach::OutOfScope,
     beyond: "Terraform verifies them on the workstation that runs it.",
 };
+/// Where to tell of a hole.
+pub const DISCLOSURES: Claim = Claim {
+    id: "disclosures",
+    part: "Disclosures",
+    sentence: "If you find security issues, please email `security@psdn.io`",
+    reach: Reach::OutOfScope,
+    beyond: "It is an address, and nothing of a node.",
+};
 /// What the page does not say of the kubelet, and the CIS benchmark asks for.
 pub const KUBELET: Claim = Claim {
     id: "kubelet",
@@ -277,7 +285,7 @@ pub const OWN_SANDBOX: Claim = Claim {
 };
 
 /// Every claim, in the order of the page.
-pub const CLAIMS: [&Claim; 28] = [
+pub const CLAIMS: [&Claim; 29] = [
     &ETCD_TLS,
     &KUBELET_CERTIFICATES,
     &ADMIN_KUBECONFIG,
@@ -303,6 +311,7 @@ pub const CLAIMS: [&Claim; 28] = [
     &KUBELET_IMAGE,
     &FLANNEL_CNI,
     &TERRAFORM_PROVIDERS,
+    &DISCLOSURES,
     &KUBELET,
     &SECRETS_ON_DISK,
     &OWN_SANDBOX,

@@ -15,7 +15,9 @@ pub const UNIT: Source = Source::record("dbus:agent-unit");
 /// The one capability that the shipped unit gives: reading what only root may.
 const ALLOWED: u64 = 1 << 2;
 /// What the daemon must not be able to write.
-const READ_ONLY: [&str; 5] = ["/", "/etc", "/usr", "/var", "/sys"];
+///
+/// Not `/sys` itself: systemd 257 leaves it writable, and selinuxfs below it must be. The unit names what is in it.
+const READ_ONLY: [&str; 7] = ["/", "/etc", "/usr", "/var", "/run", "/sys/kernel", "/sys/module"];
 /// Where it must be able to, or it does not work.
 const WRITABLE: [&str; 1] = ["/var/lib/eyewall"];
 
@@ -49,7 +51,7 @@ pub const CHECKS: &[Check] = &[
         reads: &[needs(&MOUNTS)],
         judge: mounts,
         worth: Worth::Proves(
-            "The root, /etc, /usr, /var and /sys are mounted read-only in the running daemon's own namespace.",
+            "The root, /etc, /usr, /var, /run and the kernel's settings are mounted read-only in the running daemon's own namespace.",
         ),
         not: "What it asks systemd to do: the D-Bus policy decides that.",
         ..BASE

@@ -38,6 +38,11 @@ impl Owner {
                 return Self::Container { runtime, id: id.to_owned() };
             }
         }
+        if let ["docker", id] = parts[..]
+            && is_id(id)
+        {
+            return Self::Container { runtime: "docker", id: id.to_owned() };
+        }
         if parts == ["init.scope"] {
             return Self::Init;
         }
@@ -89,8 +94,12 @@ fn container(part: &str) -> Option<(&'static str, &str)> {
     let scope = part.strip_suffix(".scope")?;
     [("podman", "libpod-"), ("docker", "docker-")].into_iter().find_map(|(runtime, prefix)| {
         let id = scope.strip_prefix(prefix)?;
-        (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some((runtime, id))
+        is_id(id).then_some((runtime, id))
     })
+}
+
+fn is_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -134,6 +143,9 @@ mod tests {
                 Owner::Container { runtime: "podman", id: id.clone() },
             ),
             (format!("/system.slice/docker-{id}.scope"), Owner::Container { runtime: "docker", id: id.clone() }),
+            // dockerd without systemd's driver.
+            (format!("/docker/{id}"), Owner::Container { runtime: "docker", id: id.clone() }),
+            ("/docker/x".to_owned(), Owner::Other("/docker/x".to_owned())),
             ("/system.slice/docker-x.scope".to_owned(), Owner::Unit("docker-x.scope".to_owned())),
             // A service may be called as it likes; it is no pod for that.
             (format!("/system.slice/kubepods-pod{slice}.slice/a.service"), Owner::Unit("a.service".to_owned())),

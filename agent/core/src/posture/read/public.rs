@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use x509_parser::pem::Pem;
 
+use super::kubelet_configuration::KubeletConfiguration;
 use super::{ReadFault, manifest};
 use crate::cert::{self, CertView};
 
@@ -45,7 +46,18 @@ pub fn client_certificate(text: &str) -> String {
     decoded.map_or_else(|| NOTHING.to_owned(), |pem| certificates(&pem))
 }
 
-/// Of a static pod's manifest the names, images and command lines of its containers, as a manifest of the same form.
+/// The flags of the API server that are judged; none of their values is a secret.
+const FLAGS: [&str; 6] = [
+    "anonymous-auth",
+    "authentication-config",
+    "authorization-config",
+    "authorization-mode",
+    "disable-admission-plugins",
+    "enable-admission-plugins",
+];
+
+/// Of a static pod's manifest the names and images of its containers, their programs, the flags that are judged, and of other
+/// flags the names; as a manifest of the same form.
 pub fn command_lines(text: &str) -> String {
     let Ok(containers) = manifest::containers(text) else { return NOTHING.to_owned() };
     let containers: Vec<serde_json::Value> = containers
@@ -54,12 +66,32 @@ pub fn command_lines(text: &str) -> String {
             serde_json::json!({
                 "name": container.name,
                 "image": container.image,
-                "command": container.argv.words(),
+                "command": kept_words(container.argv.words()),
             })
         })
         .collect();
     let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": containers}});
     format!("{pod:#}\n")
+}
+
+fn kept_words(words: &[String]) -> Vec<&str> {
+    let mut kept: Vec<&str> = words.first().map(String::as_str).into_iter().collect();
+    let mut value_of_kept = false;
+    for word in words.iter().skip(1) {
+        let Some(flag) = word.strip_prefix("--") else {
+            // The value of the flag before it, or nobody knows what.
+            if value_of_kept {
+                kept.push(word);
+            }
+            value_of_kept = false;
+            continue;
+        };
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        let is_kept = FLAGS.contains(&name.replace('_', "-").as_str());
+        value_of_kept = is_kept && value.is_none();
+        kept.push(if is_kept { word } else { word.split('=').next().unwrap_or_default() });
+    }
+    kept
 }
 
 /// The settings of `/etc/etcd/etcd.env` that are judged; none of them is a secret.
@@ -91,9 +123,10 @@ pub fn etcd_settings(text: &str) -> String {
     if kept.is_empty() { NOTHING.to_owned() } else { kept }
 }
 
-/// Of a KubeletConfiguration everything, unless it has the one field that may hold a credential.
+/// A KubeletConfiguration as it is, unless it has the one field that may hold a credential. Of anything else nothing is kept.
 pub fn kubelet_configuration(text: &str) -> String {
-    if text.contains("staticPodURLHeader") { NOTHING.to_owned() } else { text.to_owned() }
+    let is_one = KubeletConfiguration::parse(text).is_ok();
+    if is_one && !text.contains("staticPodURLHeader") { text.to_owned() } else { NOTHING.to_owned() }
 }
 
 /// The first certificate of a PEM text.
@@ -151,13 +184,42 @@ mod tests {
     }
 
     #[test]
-    fn manifests_keep_their_command_lines() {
-        let manifest = "kind: Pod\nspec:\n  containers:\n  - name: a\n    image: b\n    command: [kube-apiserver, --anonymous-auth=false]\n    env: [{name: X, value: abcdef.0123456789abcdef}]\n";
-        let kept = command_lines(manifest);
-        assert!(!kept.contains("abcdef"), "{kept}");
-        assert_eq!(manifest::containers(&kept), manifest::containers(manifest));
+    fn manifests_keep_what_is_judged() {
+        let of = |command: &str| {
+            format!(
+                "kind: Pod\nspec:\n  containers:\n  - name: a\n    image: b\n    command: [{command}]\n    env: [{{name: X, value: hunter2}}]\n"
+            )
+        };
+        for (command, want) in [
+            ("kube-apiserver, --anonymous-auth=false", "kube-apiserver --anonymous-auth=false"),
+            (
+                "kube-apiserver, --authorization_mode, \"Node,RBAC\", --v=2",
+                "kube-apiserver --authorization_mode Node,RBAC --v",
+            ),
+            ("kube-apiserver, --token=hunter2, --password, hunter2, hunter2", "kube-apiserver --token --password"),
+            ("kube-apiserver, --anonymous-auth=false, hunter2", "kube-apiserver --anonymous-auth=false"),
+        ] {
+            let kept = command_lines(&of(command));
+            assert!(!kept.contains("hunter2"), "{kept}");
+            let containers = manifest::containers(&kept).expect(command);
+            assert_eq!(containers[0].argv.words().join(" "), want);
+            assert_eq!((containers[0].name.as_str(), containers[0].image.as_deref()), ("a", Some("b")));
+        }
         assert_eq!(command_lines("abcdef.0123456789abcdef"), NOTHING);
         assert!(manifest::containers(NOTHING).is_err());
+    }
+
+    #[test]
+    fn a_configuration_is_kept_whole_or_not_at_all() {
+        let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+        for (text, kept) in [
+            (format!("{head}readOnlyPort: 0\n"), true),
+            (format!("{head}staticPodURLHeader: {{Authorization: [hunter2]}}\n"), false),
+            ("token: hunter2\n".to_owned(), false),
+            (format!("{head}broken: [hunter2\n"), false),
+        ] {
+            assert_eq!(kubelet_configuration(&text), if kept { text.as_str() } else { NOTHING }, "{text}");
+        }
     }
 
     #[test]

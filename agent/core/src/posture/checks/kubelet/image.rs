@@ -2,12 +2,13 @@
 
 use super::BASE;
 use crate::config::Image;
-use crate::kubelet::{Started, outdated};
+use crate::kubelet::Started;
 use crate::posture::claim::{KUBELET_IMAGE, UPSTREAM_KUBELET};
 use crate::posture::read::cluster::NodeView;
 use crate::posture::read::container::RunningImage;
 use crate::posture::read::probe::Binary;
-use crate::posture::{Accepts, Check, Grade, Judged, Seen, Severity, Source, Unseen, Worth, needs};
+use crate::posture::units::{self, UNITS};
+use crate::posture::{Accepts, Check, Grade, Judged, Seen, Severity, Source, Unseen, Worth, also, needs};
 
 use super::node::NODE;
 
@@ -29,7 +30,7 @@ pub const CHECKS: &[Check] = &[
         id: "kubelet-image-reference",
         title: "The kubelet was started from a known repository, by a tag that is not meant to move",
         claim: &KUBELET_IMAGE,
-        reads: &[needs(&STARTED)],
+        reads: &[needs(&STARTED).or_absent(), also(&UNITS)],
         judge: reference,
         worth: Worth::Proves("The image that was started is Typhoon's, or declared, and its tag names a build."),
         not: "That the registry serves the same image to every node: only a digest does that.",
@@ -40,7 +41,7 @@ pub const CHECKS: &[Check] = &[
         id: "kubelet-image-running",
         title: "The kubelet runs from the image that is wanted",
         claim: &KUBELET_IMAGE,
-        reads: &[needs(&STARTED), needs(&RUNNING)],
+        reads: &[needs(&STARTED).or_absent(), also(&UNITS), needs(&RUNNING)],
         judge: running,
         worth: Worth::Proves(
             "The container runs from an image that its runtime knows by the wanted digest, or by the wanted name where no digest is given.",
@@ -52,7 +53,7 @@ pub const CHECKS: &[Check] = &[
         id: "kubelet-version",
         title: "The kubelet that runs is of the version that its image is named for",
         claim: &UPSTREAM_KUBELET,
-        reads: &[needs(&STARTED), needs(&NODE)],
+        reads: &[needs(&STARTED).or_absent(), also(&UNITS), needs(&NODE)],
         judge: version,
         worth: Worth::Proves("The running kubelet tells the API server the version that is wanted."),
         not: "That it is the upstream build of that version: a changed one says the same.",
@@ -75,12 +76,35 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-fn started(seen: &Seen<'_>) -> Result<(Started, Image), Unseen> {
+/// What the kubelet was started from.
+struct Begun {
+    image: Image,
+    /// Its place in `kubelet.images`, by the record of the start.
+    position: u32,
+    /// Why the images before it were not used.
+    passed_over: Vec<String>,
+}
+
+/// By the record of its start; where Typhoon's own unit runs the kubelet, by that unit (`Environment=KUBELET_IMAGE=`).
+fn started(seen: &Seen<'_>) -> Result<Begun, Unseen> {
     let item = seen.one(&STARTED)?;
-    let started: Started = serde_json::from_str(item.text()?)
-        .map_err(|_| item.malformed("It is no record of a start by `eyewall kubelet`."))?;
-    let image = Image::parse(&started.image.reference).map_err(|why| item.malformed(format!("Its image {why}.")))?;
-    Ok((started, image))
+    let (reference, position, passed_over) = match item.text() {
+        Ok(text) => {
+            let Started { image, .. } = serde_json::from_str(text)
+                .map_err(|_| item.malformed("It is no record of a start by `eyewall kubelet`."))?;
+            (image.reference, image.position, image.passed_over.into_iter().map(|reason| reason.message).collect())
+        }
+        Err(missing @ Unseen::Missing { .. }) => (by_unit(seen).ok_or(missing)?, 0, Vec::new()),
+        Err(unseen) => return Err(unseen),
+    };
+    let image = Image::parse(&reference).map_err(|why| item.malformed(format!("The kubelet's image {why}.")))?;
+    Ok(Begun { image, position, passed_over })
+}
+
+fn by_unit(seen: &Seen<'_>) -> Option<String> {
+    let units = units::loaded(seen).ok()?;
+    let unit = units.get(&seen.expect.config.kubelet.unit)?;
+    unit.environment.iter().filter_map(|set| set.strip_prefix("KUBELET_IMAGE=")).next_back().map(str::to_owned)
 }
 
 /// `registry/repository`, and the tag.
@@ -114,7 +138,7 @@ fn version_of(tag: &str) -> Option<&str> {
 }
 
 fn reference(seen: &Seen<'_>) -> Result<Judged, Unseen> {
-    let (started, image) = started(seen)?;
+    let Begun { image, position, passed_over } = started(seen)?;
     let (repository, tag) = parts(&image);
     let known = repository == OFFICIAL || repository == FALLBACK || seen.allowed().any(|allowed| allowed == repository);
     let judged = if !known {
@@ -143,8 +167,8 @@ fn reference(seen: &Seen<'_>) -> Result<Judged, Unseen> {
             format!("The kubelet was started from {image}."),
         )
     };
-    let judged = judged.fact("image", image.as_str()).fact("position", started.image.position.to_string());
-    Ok(judged.facts("passed-over", started.image.passed_over.iter().map(|reason| &reason.message)))
+    let judged = judged.fact("image", image.as_str()).fact("position", position.to_string());
+    Ok(judged.facts("passed-over", passed_over))
 }
 
 /// docker leaves out the registry of its own hub, podman does not.
@@ -156,11 +180,17 @@ fn same_name(left: &str, right: &str) -> bool {
 }
 
 fn running(seen: &Seen<'_>) -> Result<Judged, Unseen> {
-    let (started, image) = started(seen)?;
+    let image = started(seen)?.image;
     let running: RunningImage = seen.record(&RUNNING)?;
     let name = image.as_str().split('@').next().unwrap_or_default();
-    let judged = if let Some(message) = outdated(&started, &seen.expect.config.kubelet.images) {
-        Judged::fail("outdated", format!("The kubelet's image is not wanted any more: {message}. Restart the kubelet."))
+    let wanted = &seen.expect.config.kubelet.images;
+    let judged = if !wanted.iter().any(|wanted| wanted == image.as_str()) {
+        Judged::fail(
+            "outdated",
+            format!(
+                "The kubelet was started from {image}, which kubelet.images does not name: restart the kubelet, or name it."
+            ),
+        )
     } else if let Some(digest) = image.digest() {
         if running.digests.iter().any(|known| known == digest) {
             Judged::pass(
@@ -199,7 +229,7 @@ fn running(seen: &Seen<'_>) -> Result<Judged, Unseen> {
 }
 
 fn version(seen: &Seen<'_>) -> Result<Judged, Unseen> {
-    let (_, image) = started(seen)?;
+    let image = started(seen)?.image;
     let node = seen.one(&NODE)?;
     let view: NodeView = node.record()?;
     let Some(version) = view.kubelet_version.as_deref() else {
