@@ -360,4 +360,6 @@ mod properties;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod transitions;
+#[cfg(test)]
 mod year;

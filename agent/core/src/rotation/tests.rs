@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -51,7 +52,7 @@ pub(super) fn attempt(at: u64, outcome: Outcome, identity: Identity, streak: u32
 }
 
 /// A node that has just booted for the first time, at T0.
-fn fresh() -> Seen {
+pub(super) fn fresh() -> Seen {
     Seen {
         node: node_name(Some("node-a"), ""),
         bootstrap: Ok(Time::from_unix(T0 + 365 * 24 * HOUR)),
@@ -86,6 +87,9 @@ fn word(step: &Step) -> &'static str {
         Step::Ask(Identity::Node) => "ask-node",
     }
 }
+
+const WORDS: [&str; 8] =
+    ["ask-bootstrap", "ask-node", "check-clock", "forget", "idle", "prepare", "quarantine", "test-recovery"];
 
 #[test]
 fn every_state_and_step() {
@@ -163,6 +167,10 @@ fn every_state_and_step() {
         ("a renewal that was cut short", HOUR, joined, |s| { s.request = Some(request("node-a", b"new")); }, "renewal-due", "renewal-cut-short", "ask-node"),
         ("an installation that was cut short", HOUR, joined, |s| s.request = Some(request("node-a", b"key-in-force")), "valid", "certificate-valid", "forget"),
     ];
+    let states: BTreeSet<&str> = cases.iter().map(|case| case.4).collect();
+    assert_eq!(states, State::ALL.map(State::as_str).into(), "every state has a row");
+    let steps: BTreeSet<&str> = cases.iter().map(|case| case.6).collect();
+    assert_eq!(steps, BTreeSet::from(WORDS), "every step has a row");
     for (name, after, base, change, state, kind, step) in cases {
         let mut seen = base();
         // Tested just now, unless the case says otherwise.
