@@ -56,6 +56,10 @@ pub(super) fn flags(config: &Config, named: Option<&NodeName>, extra: &[String])
     // The configuration file on disk may say otherwise: Typhoon's says true, one of ours says false after the owner was
     // changed back. Two owners of the certificate, or none, would be the worst of both; the flag decides.
     flags.push(format!("--rotate-certificates={}", owner == Owner::Kubelet));
+    if config.certificates.serving && owner == Owner::Eyewall {
+        // The same of the serving certificate: with it a kubelet would ask for one of its own, and serve from no file of ours.
+        flags.push("--rotate-server-certificates=false".to_owned());
+    }
     flags.extend(config.kubelet.extra_args.iter().chain(extra).cloned());
     Ok(flags)
 }

@@ -44,6 +44,7 @@ const WORKER: &str = "--node-labels=node.kubernetes.io/node";
 const CONTROLLER: &str = "--node-labels=node.kubernetes.io/controller=true
     --register-with-taints=node-role.kubernetes.io/controller=:NoSchedule";
 const OURS: &str = "--rotate-certificates=false";
+const OURS_BOTH: &str = "--rotate-certificates=false --rotate-server-certificates=false";
 const KUBELETS: &str = "--rotate-certificates=true";
 
 fn configured(text: &str) -> Config {
@@ -73,6 +74,18 @@ fn the_kubelet_is_run_as_typhoon_runs_it() {
             "FCOS worker, kubelet's own",
             &fcos,
             "certificates.owner = 'kubelet'",
+            [FCOS_RUN, BOOTSTRAP, COMMON, WORKER, KUBELETS],
+        ),
+        (
+            "FCOS worker, its serving certificate too",
+            &fcos,
+            "certificates.serving = true",
+            [FCOS_RUN, "", COMMON, WORKER, OURS_BOTH],
+        ),
+        (
+            "FCOS worker, kubelet's own, whatever is said of serving",
+            &fcos,
+            "certificates.owner = 'kubelet'\ncertificates.serving = true",
             [FCOS_RUN, BOOTSTRAP, COMMON, WORKER, KUBELETS],
         ),
         ("FCOS controller", &fcos, "node.role = 'controller'", [FCOS_RUN, "", COMMON, CONTROLLER, OURS]),
