@@ -145,13 +145,15 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// The dated PEMs, oldest first: their names sort by time.
+    /// The dated PEMs, oldest first: their names sort by time, and without the suffix also the second of one second.
     fn dated(&self) -> Result<Vec<PathBuf>, StoreFault> {
-        self.listed(|name| {
+        let mut files = self.listed(|name| {
             name.strip_prefix(PREFIX)
                 .and_then(|rest| rest.strip_suffix(SUFFIX))
                 .is_some_and(|stamp| stamp.starts_with(|c: char| c.is_ascii_digit()))
-        })
+        })?;
+        files.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
+        Ok(files)
     }
 
     pub(super) fn listed(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, StoreFault> {

@@ -97,6 +97,21 @@ fn two_within_a_second_do_not_collide_and_old_ones_are_pruned() {
 }
 
 #[test]
+fn of_two_within_a_second_the_first_is_the_older() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store { keep: 2, ..store(root.path()) };
+    let files: Vec<_> = [5, 5, 6]
+        .map(|seconds| {
+            let new = issued();
+            store.install(&new.proven, &new.chain, &new.key, at(seconds)).unwrap()
+        })
+        .into();
+    assert_eq!(store.prune().unwrap(), 1);
+    let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
+    assert_eq!(left, [false, true, true]);
+}
+
+#[test]
 fn the_file_in_force_is_never_pruned_however_old() {
     let root = tempfile::tempdir().unwrap();
     let store = Store { keep: 1, ..store(root.path()) };
