@@ -16,6 +16,7 @@ use super::Check;
 pub static FAMILIES: &[&[Check]] = &[
     selinux::CHECKS,
     ssh::CHECKS,
+    updates::ZINCATI_CHECKS,
     updates::FCOS_CHECKS,
     updates::FLATCAR_CHECKS,
     kubelet::ACCESS_CHECKS,
@@ -26,6 +27,7 @@ pub static FAMILIES: &[&[Check]] = &[
     kubelet::LIMIT_CHECKS,
     kubelet::NODE_CHECKS,
     etcd::CHECKS,
+    etcd::CONTROL_PLANE_CHECKS,
     cloud::CHECKS,
     listeners::CHECKS,
     sandbox::CHECKS,

@@ -3,9 +3,11 @@
 
 mod fcos;
 mod flatcar;
+mod zincati;
 
 pub use fcos::CHECKS as FCOS_CHECKS;
 pub use flatcar::CHECKS as FLATCAR_CHECKS;
+pub use zincati::CHECKS as ZINCATI_CHECKS;
 
 use crate::os::Os;
 use crate::posture::claim;
