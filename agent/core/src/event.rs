@@ -35,9 +35,11 @@ pub struct Event {
 /// alerts and dashboards on them. Times are RFC 3339, hashes and serials lower-case hex. None can hold a secret.
 pub const FIELDS: &[&str] = &[
     "attempts",     // how often it was tried
+    "check",        // a posture check
     "command",      // what a peer of the socket asked for: `certificates-renew`
     "credential",   // with which identity: `bootstrap` or `node`
     "csr",          // the name of the signing request
+    "evidence",     // what a posture check was judged by
     "file",         // the file it is about
     "files",        // several of them, separated by blanks
     "gid",          // the group of a peer
@@ -62,6 +64,8 @@ pub const FIELDS: &[&str] = &[
     "uid",          // the user of a peer
     "unit",         // a systemd unit
     "until",        // an instant to which something holds
+    "verdict",      // of a posture check: `pass`, `fail`, `unknown`, `not-applicable`, `waived`
+    "verdict_before", // the one before
     "version",      // the agent's
 ];
 

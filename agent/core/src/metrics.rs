@@ -221,6 +221,7 @@ mod tests {
         let at = Time::from_unix;
         Status {
             health: Health::Unknown,
+            posture: None,
             node: NodeStatus { name: None, role: "worker".to_owned(), os: "fcos".to_owned(), boot_id: None },
             agent: AgentStatus {
                 version: "1.2.3\"\\".to_owned(),

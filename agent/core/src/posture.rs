@@ -32,6 +32,7 @@ pub mod report;
 pub mod seen;
 pub mod selinux_watch;
 pub mod source;
+pub mod summary;
 pub mod ssh_plan;
 pub mod units;
 pub mod verdict;
@@ -49,6 +50,7 @@ pub use evidence::{Capture, Evidence, EvidenceFault, Host};
 pub use expect::{Accepts, ExpectationFault, Expectations};
 pub use report::{Finding, Report};
 pub use seen::{Item, Seen, Unseen};
+pub use summary::PostureStatus;
 pub use source::{Keep, Read, Source, also, needs};
 pub use verdict::{Fact, Grade, Judged, Severity, Verdict, Waived, Word};
 

@@ -51,6 +51,9 @@ pub struct Status {
     pub certificates: CertificatesStatus,
     /// The kubelet in its container.
     pub kubelet: KubeletStatus,
+    /// The claims of the security page; none before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posture: Option<crate::posture::PostureStatus>,
 }
 
 impl Status {

@@ -9,19 +9,23 @@ use eyewall_core::config::Config;
 use eyewall_core::event;
 use eyewall_core::kubelet::take_over::commands;
 use eyewall_core::kubelet::wedge::Policy;
+use eyewall_core::posture::PostureStatus;
 use eyewall_core::rotation::LOOK_AGAIN;
 use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, ServingStatus, Status};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
+use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, serving, socket};
+use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket};
 
+/// Whoever wants the posture judged now; more than this at once are refused.
+const JUDGEMENTS: usize = 4;
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
 
@@ -78,6 +82,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let (certificates_tx, certificates_rx) = watch::channel(None);
     let (serving_tx, serving_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
+    let (posture_tx, posture_rx) = watch::channel(None);
+    let (judgements, wanted) = mpsc::channel(JUDGEMENTS);
     let (renewals, wishes) = Renewals::new(certificates_rx.clone());
     let page = Page {
         started_at,
@@ -87,6 +93,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         certificates: certificates_rx.clone(),
         serving: serving_rx,
         kubelet: kubelet_rx,
+        posture: posture_rx.clone(),
     };
     let (status_tx, status_rx) = watch::channel(Arc::new(page.compose()));
 
@@ -115,10 +122,18 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         hostname: host::hostname,
         draw: host::draw,
     }));
+    let posture_heartbeat = heartbeats.register("posture", posture::task::ROUND);
     let kubelet_heartbeat = heartbeats.register("kubelet", kubelet::task::ROUND);
     let serve = tokio::spawn(socket::serve(
         bound,
-        socket::Deps { status: status_rx.clone(), events: events.clone(), renewals, heartbeats },
+        socket::Deps {
+            status: status_rx.clone(),
+            posture: posture_rx,
+            judgements,
+            events: events.clone(),
+            renewals,
+            heartbeats,
+        },
     ));
     tokio::spawn(config_file::follow(config_file::Deps {
         files,
@@ -126,6 +141,17 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         config: config_tx,
         status: config_status_tx,
         events: events.clone(),
+    }));
+    tokio::spawn(posture::task::run(posture::task::Deps {
+        config: config_rx.clone(),
+        status: posture_tx,
+        events: events.clone(),
+        wanted,
+        heartbeat: posture_heartbeat,
+        clock: clock::now,
+        draw: host::draw,
+        state: posture::STATE.into(),
+        scratch: posture::SCRATCH.into(),
     }));
     tokio::spawn(kubelet::task::run(kubelet::task::Deps {
         config: config_rx,
@@ -183,6 +209,7 @@ async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor:
             changed = page.certificates.changed() => changed,
             changed = page.serving.changed() => changed,
             changed = page.kubelet.changed() => changed,
+            changed = page.posture.changed() => changed,
         };
         if changed.is_err() {
             return;
@@ -211,6 +238,7 @@ struct Page {
     certificates: watch::Receiver<Option<CertificatesStatus>>,
     serving: watch::Receiver<Option<ServingStatus>>,
     kubelet: watch::Receiver<Option<KubeletStatus>>,
+    posture: watch::Receiver<Option<Arc<Posture>>>,
 }
 
 impl Page {
@@ -233,6 +261,7 @@ impl Page {
             },
             certificates,
             kubelet,
+            posture: self.posture.borrow().as_ref().map(|posture| PostureStatus::of(&posture.report)),
         }
     }
 }

@@ -75,6 +75,7 @@ fn good() -> Status {
 fn unforeseen() -> Status {
     Status {
         health: Health::Good,
+        posture: None,
         node: NodeStatus {
             name: Some("node-a".to_owned()),
             role: "worker".to_owned(),

@@ -72,6 +72,11 @@ impl Answer {
         })
     }
 
+    /// The body as it came.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The server's sentence about a failure, or the bare status.
     pub fn words(&self) -> String {
         let failure: Failure = serde_json::from_slice(&self.body).unwrap_or_default();

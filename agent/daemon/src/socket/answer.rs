@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eyewall_core::metrics::{self, Format};
+use eyewall_core::posture::Report;
+use eyewall_core::posture::history::Change;
 use eyewall_core::status::{ErrorBody, EventRecord, Health, Reason, Status};
 use eyewall_core::time::Time;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -13,8 +15,8 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::audit::Audit;
 use super::cache::{Cache, document};
@@ -22,9 +24,14 @@ use super::route::{Query, Refusal, route};
 use super::server::Limits;
 use super::stream::{Body, Deadline, LINES, feed};
 use super::{Deps, Peer};
+use crate::posture::Posture;
 
-/// The name of the one command in audits.
+/// The name of a command in audits.
 const RENEW: &str = "certificates-renew";
+/// And of the other.
+const CHECK: &str = "posture-check";
+/// How long a look at the posture may take before the asker is told to come again.
+const JUDGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// All that an answer is made of.
 #[derive(Debug)]
@@ -65,6 +72,15 @@ impl Answerer {
             Query::Status => Ok(json(StatusCode::OK, self.pages()?.status)),
             Query::Certificates => Ok(json(StatusCode::OK, self.pages()?.certificates)),
             Query::Kubelet => Ok(json(StatusCode::OK, self.pages()?.kubelet)),
+            Query::Posture => match &*self.deps.posture.borrow() {
+                Some(posture) => Ok(json(StatusCode::OK, told(posture)?)),
+                None => Err(Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "not-looked-yet",
+                    "The agent has just started and has not looked at the host yet.",
+                )),
+            },
+            Query::Judge => self.judge(peer, deadline).await,
             Query::Events { follow: false } => {
                 let records = self.deps.events.recent();
                 let events = records.iter().map(|record| &**record).collect();
@@ -117,20 +133,31 @@ impl Answerer {
     }
 
     /// Commands are for uid 0, whoever may read.
-    fn admit(&self, peer: Peer) -> Result<(), Refusal> {
+    fn admit(&self, peer: Peer, command: &'static str, what: &str) -> Result<(), Refusal> {
         if peer.may_command() {
             return Ok(());
         }
-        self.audit.refused(peer, RENEW);
-        Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "not-root",
-            "Only root may renew the certificate; members of the group eyewall may read.",
-        ))
+        self.audit.refused(peer, command);
+        let message = format!("Only root may {what}; members of the group eyewall may read.");
+        Err(Refusal::new(StatusCode::FORBIDDEN, "not-root", message))
+    }
+
+    /// A look at everything, probes included, takes seconds; a host that does not answer makes it minutes.
+    async fn judge(&self, peer: Peer, deadline: &Deadline) -> Result<Response<Body>, Refusal> {
+        self.admit(peer, CHECK, "have the posture checked")?;
+        self.audit.accepted(peer, CHECK);
+        deadline.send_replace(Some(Instant::now() + JUDGED_WITHIN + self.limits.patience));
+        let (answer, answered) = oneshot::channel();
+        let late = || Refusal::busy("The posture is being looked at and is not done yet; ask again.");
+        self.deps.judgements.try_send(answer).map_err(|_| late())?;
+        match timeout(JUDGED_WITHIN, answered).await {
+            Ok(Ok(posture)) => Ok(json(StatusCode::OK, told(&posture)?)),
+            _ => Err(late()),
+        }
     }
 
     fn renew(&self, peer: Peer) -> Result<Response<Body>, Refusal> {
-        self.admit(peer)?;
+        self.admit(peer, RENEW, "renew the certificate")?;
         if self.deps.status.borrow().certificates.owner == "kubelet" {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
@@ -157,13 +184,24 @@ impl Answerer {
         wait: Duration,
         deadline: &Deadline,
     ) -> Result<Response<Body>, Refusal> {
-        self.admit(peer)?;
+        self.admit(peer, RENEW, "renew the certificate")?;
         self.audit.accepted(peer, RENEW);
         deadline.send_replace(Some(Instant::now() + wait + self.limits.patience));
         let answer = self.deps.renewals.at_least(left, wait).await;
         let body = document(&answer).map_err(|_| Refusal::broken())?;
         Ok(json(StatusCode::OK, body))
     }
+}
+
+/// The document of `GET /v1/posture`: the report, and the changes that are kept beside it.
+fn told(posture: &Posture) -> Result<Bytes, Refusal> {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(flatten)]
+        report: &'a Report,
+        changes: &'a [Change],
+    }
+    document(&Told { report: &posture.report, changes: &posture.changes }).map_err(|_| Refusal::broken())
 }
 
 /// One request. Its head has arrived, so the patience begins anew.
@@ -298,7 +336,10 @@ mod tests {
         if !open {
             wishes.close();
         }
-        let deps = Deps { status, events: events.clone(), renewals, heartbeats: Heartbeats::new(events.clone()) };
+        let (_posture, posture) = watch::channel(None);
+        let (judgements, _wanted) = mpsc::channel(1);
+        let heartbeats = Heartbeats::new(events.clone());
+        let deps = Deps { status, posture, judgements, events: events.clone(), renewals, heartbeats };
         let answerer = Answerer::new(deps, Limits::default());
         let (status, kind) = match answerer.renew(peer) {
             Ok(response) => (response.status(), String::new()),

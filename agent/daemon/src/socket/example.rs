@@ -8,6 +8,7 @@ pub fn status() -> Status {
     let at = Time::from_unix(1_795_486_508);
     Status {
         health: Health::Good,
+        posture: None,
         node: NodeStatus {
             name: Some("node-a".to_owned()),
             role: "worker".to_owned(),

@@ -23,9 +23,10 @@ pub use server::serve;
 use std::sync::Arc;
 
 use eyewall_core::status::Status;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::events::Events;
+use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::Heartbeats;
 
@@ -34,6 +35,10 @@ use crate::supervisor::Heartbeats;
 pub struct Deps {
     /// The one page of everything.
     pub status: watch::Receiver<Arc<Status>>,
+    /// Every verdict of the posture; none before the first look.
+    pub posture: watch::Receiver<Option<Arc<Posture>>>,
+    /// To the posture task: judge now, and answer.
+    pub judgements: mpsc::Sender<oneshot::Sender<Arc<Posture>>>,
     /// The story so far, and where audits go.
     pub events: Events,
     /// To the certificate task.

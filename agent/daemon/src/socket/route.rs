@@ -16,6 +16,10 @@ pub enum Query {
     Certificates,
     /// Its part about the kubelet.
     Kubelet,
+    /// Every verdict of the posture, and what changed.
+    Posture,
+    /// Judge the posture now.
+    Judge,
     /// The story so far, or from here on.
     Events {
         /// Go on as it happens.
@@ -64,6 +68,8 @@ fn resource(path: &str) -> Option<(&'static str, Query)> {
         "/v1/status" => ("GET", Query::Status),
         "/v1/certificates" => ("GET", Query::Certificates),
         "/v1/kubelet" => ("GET", Query::Kubelet),
+        "/v1/posture" => ("GET", Query::Posture),
+        "/v1/posture/check" => ("POST", Query::Judge),
         "/v1/events" => ("GET", Query::Events { follow: false }),
         "/metrics" => ("GET", Query::Metrics),
         "/healthz" => ("GET", Query::Health),
@@ -75,9 +81,7 @@ fn resource(path: &str) -> Option<(&'static str, Query)> {
 
 /// Promised by the interface, and not there yet: a client can tell this from a typing error.
 fn is_planned(path: &str) -> bool {
-    ["/v1/posture", "/v1/reboot"]
-        .iter()
-        .any(|planned| path.strip_prefix(planned).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    path.strip_prefix("/v1/reboot").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The question of a request.
@@ -189,8 +193,10 @@ mod tests {
             ("DELETE /v1/events", refused(405, "method-not-allowed")),
             ("GET /v1/events?follow=yes", refused(400, "bad-query")),
             ("GET /v1/status?follow=1", refused(400, "bad-query")),
-            ("GET /v1/posture", refused(404, "not-in-this-version")),
-            ("POST /v1/posture/check", refused(404, "not-in-this-version")),
+            ("GET /v1/posture", Ok(Query::Posture)),
+            ("POST /v1/posture/check", Ok(Query::Judge)),
+            ("GET /v1/posture/check", refused(405, "method-not-allowed")),
+            ("GET /v1/posture/history", refused(404, "no-such-path")),
             ("POST /v1/reboot/hold", refused(404, "not-in-this-version")),
             ("GET /metrics", Ok(Query::Metrics)),
             ("POST /metrics", refused(405, "method-not-allowed")),

@@ -93,7 +93,10 @@ fn deps() -> (Deps, watch::Sender<Arc<Status>>, mpsc::Receiver<Wished>) {
     let (renewals, wishes) = Renewals::new(certificates);
     let events = Events::new();
     let heartbeats = Heartbeats::new(events.clone());
-    let deps = Deps { status, events, renewals, heartbeats };
+    // Nothing is judged here; whoever asks hears that.
+    let posture = watch::channel(None).1;
+    let judgements = mpsc::channel(1).0;
+    let deps = Deps { status, posture, judgements, events, renewals, heartbeats };
     (deps, sender, wishes)
 }
 
@@ -148,7 +151,8 @@ async fn refusals_have_a_status_and_a_kind() {
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n");
     for (name, request, want) in [
         ("unknown", get("/v2/status"), (404, "no-such-path")),
-        ("planned", get("/v1/posture"), (404, "not-in-this-version")),
+        ("planned", get("/v1/reboot"), (404, "not-in-this-version")),
+        ("not looked yet", get("/v1/posture"), (503, "not-looked-yet")),
         ("query", get("/v1/status?a=b"), (400, "bad-query")),
         ("method", get("/v1/certificates/renew"), (405, "method-not-allowed")),
         ("long body", long, (413, "body-too-large")),

@@ -2,9 +2,12 @@
 
 pub mod catalog;
 pub mod certificates;
+pub mod check;
 pub mod completions;
 pub mod events;
+pub mod evidence;
 pub mod kubelet;
+pub mod report;
 pub mod status;
 pub mod terminal;
 pub mod validate;

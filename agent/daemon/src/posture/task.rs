@@ -1,0 +1,443 @@
+//! The task that keeps the posture judged: whatever tells of a change (netlink, inotify, D-Bus, the configuration) has only the checks
+//! judged anew that read what changed; a slow sweep catches the rest. Between two events it sleeps.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use eyewall_core::config::Config;
+use eyewall_core::event;
+use eyewall_core::hostname::node_name;
+use eyewall_core::posture::checks::selinux::transitions::STATUS;
+use eyewall_core::posture::history::{Change, History};
+use eyewall_core::posture::read::selinux::StatusPage;
+use eyewall_core::posture::read::selinux_netlink::Message;
+use eyewall_core::posture::selinux_watch::Watch;
+use eyewall_core::posture::{Evidence, Expectations, Report, Word, checks, judge, sources};
+use eyewall_core::time::Time;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::actor;
+use super::capture::{self, Paths};
+use super::look::{Places, Round};
+use super::netlink::SelinuxNotices;
+use super::once::Scratch;
+use super::signals::Signals;
+use super::sshd;
+use super::sweep::{Given, Scope, host, sweep};
+use crate::events::Events;
+use crate::hints::Hints;
+use crate::host as this_host;
+use crate::store::files;
+use crate::supervisor::Heartbeat;
+
+/// The longest round: a sweep in which everything that is asked answers at the last moment, and the wait before it.
+pub const ROUND: Duration = Duration::from_secs(600);
+/// A sweep with every probe takes two seconds; one that hangs is given up.
+const SWEEP_WITHIN: Duration = Duration::from_secs(180);
+/// How often the network is asked; see [`Scope::NoProbes`].
+const PROBES_EVERY: Duration = Duration::from_secs(3_600);
+/// The loop turns at least so often, for its sign of life.
+const TURN: Duration = Duration::from_secs(300);
+/// A file that changes is often one of several.
+const SETTLE: Duration = Duration::from_millis(50);
+/// A service that was started listens a moment later: sockets are looked at again after this.
+const LATER: Duration = Duration::from_secs(3);
+/// The status page follows the notice within microseconds.
+const PAGE_FOLLOWS: Duration = Duration::from_millis(20);
+/// The audit daemon writes a record within this.
+const AUDIT_FOLLOWS: Duration = Duration::from_secs(2);
+/// What is saved is some hundred KiB at most.
+const SAVED_MAX: u64 = 4 * 1024 * 1024;
+
+/// What the task is given.
+#[derive(Debug)]
+pub struct Deps {
+    /// The settings in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Where its state goes.
+    pub status: watch::Sender<Option<Arc<Posture>>>,
+    /// Where its story goes.
+    pub events: Events,
+    /// Whoever wants it judged now.
+    pub wanted: mpsc::Receiver<oneshot::Sender<Arc<Posture>>>,
+    /// Its sign of life, at least every [`ROUND`].
+    pub heartbeat: Heartbeat,
+    /// The clock.
+    pub clock: fn() -> SystemTime,
+    /// In 0..1, for jitter.
+    pub draw: fn() -> f64,
+    /// Where its history survives restarts (`/var/lib/eyewall`).
+    pub state: PathBuf,
+    /// Where files for a probe may lie (`/run/eyewall`).
+    pub scratch: PathBuf,
+}
+
+/// What is published.
+#[derive(Clone, Debug)]
+pub struct Posture {
+    /// Every verdict.
+    pub report: Report,
+    /// The changes that are kept, oldest first.
+    pub changes: Vec<Change>,
+}
+
+/// What is saved.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    history: History,
+    watch: Option<Watch>,
+}
+
+/// Runs until the agent ends.
+pub async fn run(deps: Deps) {
+    let wake = Arc::new(Notify::new());
+    let (hints, _) = Hints::new(Arc::clone(&wake));
+    let config = Arc::clone(&deps.config.borrow());
+    let file = deps.state.join("posture.json");
+    let saved = load(&file);
+    let notices = match SelinuxNotices::open() {
+        Ok(notices) => Some(notices),
+        Err(error) => {
+            tracing::info!("SELinux tells nothing here ({error}); its mode is looked at every {:?}", config.posture.interval);
+            None
+        }
+    };
+    let mut task = Task {
+        paths: Paths { root: PathBuf::from("/"), config },
+        places: Places::default(),
+        evidence: None,
+        report: None,
+        history: saved.history,
+        watch: saved.watch,
+        file,
+        hints,
+        probed: None,
+        deps,
+    };
+    task.begin_watch();
+    task.look(&Scope::Everything).await;
+    task.follow(notices, wake).await;
+}
+
+fn load(file: &Path) -> Saved {
+    match files::read(file, SAVED_MAX) {
+        Ok(found) => {
+            let saved: Result<Saved, _> = serde_json::from_str(found.text.expose());
+            saved.unwrap_or_else(|error| {
+                tracing::warn!("{} is damaged ({error}): the history of the posture begins anew", file.display());
+                Saved::default()
+            })
+        }
+        Err(_) => Saved::default(),
+    }
+}
+
+#[derive(Debug)]
+struct Task {
+    deps: Deps,
+    paths: Paths,
+    places: Places,
+    evidence: Option<Evidence>,
+    report: Option<Report>,
+    history: History,
+    watch: Option<Watch>,
+    file: PathBuf,
+    hints: Hints,
+    /// When the network was asked last.
+    probed: Option<Instant>,
+}
+
+impl Task {
+    async fn follow(&mut self, mut notices: Option<SelinuxNotices>, wake: Arc<Notify>) {
+        let mut signals = Signals::connect().await;
+        let mut swept = Instant::now();
+        let mut later: Option<Instant> = None;
+        loop {
+            self.deps.heartbeat.touch();
+            self.hints.follow(&self.watched());
+            let interval = self.paths.config.posture.interval;
+            let due = (swept + interval).min(Instant::now() + TURN);
+            let due = later.map_or(due, |later| later.min(due));
+            tokio::select! {
+                notice = heard(notices.as_ref()) => match notice {
+                    Ok(messages) => self.selinux(&messages).await,
+                    Err(error) => {
+                        tracing::warn!("SELinux' notices ended ({error}); its mode is looked at every {interval:?}");
+                        notices = None;
+                    }
+                },
+                () = wake.notified() => {
+                    sleep(SETTLE).await;
+                    self.look(&Scope::Only(files_and_sshd())).await;
+                }
+                () = signals.changed() => {
+                    sleep(SETTLE).await;
+                    self.look(&Scope::Only(units())).await;
+                    later = Some(Instant::now() + LATER);
+                }
+                changed = self.deps.config.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.paths.config = Arc::clone(&self.deps.config.borrow_and_update());
+                    self.look(&Scope::NoProbes).await;
+                }
+                Some(answer) = self.deps.wanted.recv() => {
+                    self.look(&Scope::Everything).await;
+                    swept = Instant::now();
+                    if let Some(posture) = self.deps.status.borrow().clone() {
+                        // Who asked may have gone away.
+                        let _ = answer.send(posture);
+                    }
+                }
+                () = sleep_until(due) => {
+                    if later.take_if(|later| *later <= Instant::now()).is_some() {
+                        self.look(&Scope::Only(BTreeSet::from(["netlink:sockets", "proc:sshd"]))).await;
+                    }
+                    if swept + interval <= Instant::now() {
+                        let spread = PROBES_EVERY.mul_f64(0.9 + 0.2 * (self.deps.draw)());
+                        let probes = self.probed.is_none_or(|probed| probed.elapsed() >= spread);
+                        self.look(if probes { &Scope::Everything } else { &Scope::NoProbes }).await;
+                        swept = Instant::now();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The files that the checks read, for inotify.
+    fn watched(&self) -> Vec<&'static Path> {
+        sources()
+            .into_values()
+            .filter(|source| capture::is_file(source))
+            .filter_map(|source| {
+                let (_, path) = capture::scheme(source.id);
+                // What the kernel makes up has no inotify worth the name, except the mode.
+                let made_up = (path.starts_with("/proc/") || path.starts_with("/sys/")) && path != "/sys/fs/selinux/enforce";
+                (path.starts_with('/') && !made_up).then_some(Path::new(path))
+            })
+            .collect()
+    }
+
+    fn begin_watch(&mut self) {
+        let now = Time((self.deps.clock)());
+        let (Some(page), Some(boot_id)) = (self.page(), boot_id(&self.paths)) else { return };
+        self.watch = Some(match self.watch.take() {
+            Some(saved) => Watch::resume(saved, &boot_id, page, now),
+            None => Watch::begin(&boot_id, page, now),
+        });
+    }
+
+    fn page(&self) -> Option<StatusPage> {
+        // Odd while it is being written: once more.
+        (0..3).find_map(|_| {
+            let bytes = std::fs::read(self.paths.at("/sys/fs/selinux/status")).ok()?;
+            StatusPage::parse(bytes.get(..StatusPage::LENGTH)?)
+        })
+    }
+
+    /// SELinux told of changes: judged at once, and again when the status page has followed and the audit log may say who it was.
+    async fn selinux(&mut self, messages: &[Message]) {
+        let now = Time((self.deps.clock)());
+        if let Some(watch) = &mut self.watch {
+            for message in messages {
+                watch.hear(*message, now);
+            }
+        }
+        let mut scope = BTreeSet::from([
+            "file:/sys/fs/selinux/enforce",
+            "node:selinux-watch",
+            STATUS.id,
+        ]);
+        if messages.iter().any(|message| matches!(message, Message::PolicyLoad(_))) || messages.is_empty() {
+            scope.extend([
+                "bytes:/sys/fs/selinux/policy",
+                "node:selinux-permissive-types",
+                "node:selinux-policy-files",
+            ]);
+        }
+        self.look(&Scope::Only(scope.clone())).await;
+        sleep(PAGE_FOLLOWS).await;
+        self.account();
+        self.look(&Scope::Only(scope)).await;
+        let paths = self.paths.clone();
+        if let Some(actor) = actor::of_selinux(&paths, now, AUDIT_FOLLOWS).await {
+            let named = ["selinux-mode", "selinux-transitions", "selinux-permissive-domains"];
+            let found: Vec<Change> =
+                named.iter().filter_map(|check| self.history.attribute(check, now, &actor).cloned()).collect();
+            for change in &found {
+                let uid = actor.login_uid.to_string();
+                self.deps.events.emit(
+                    &event::POSTURE_ACTOR,
+                    format!("The change of {} was made by the user who logged in as uid {uid}", change.check),
+                    &[("check", &change.check), ("uid", &uid)],
+                );
+            }
+            if !found.is_empty() {
+                self.save();
+                self.publish();
+            }
+        }
+    }
+
+    fn account(&mut self) {
+        let now = Time((self.deps.clock)());
+        if let (Some(page), Some(watch)) = (self.page(), &mut self.watch) {
+            watch.account(page, now);
+        }
+    }
+
+    /// Looks, judges what that concerns, and tells what changed.
+    async fn look(&mut self, scope: &Scope) {
+        let config = Arc::clone(&self.paths.config);
+        let os = this_host::os(&config);
+        let expect = match Expectations::new(os, &config) {
+            Ok(expect) => expect,
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(eyewall_kind = fault.kind(), "[posture]: {fault}; what was expected before stays in force");
+                }
+                return;
+            }
+        };
+        let node = node_name(config.node.name.as_deref(), &this_host::hostname()).ok();
+        let now = (self.deps.clock)();
+        let (paths, places) = (self.paths.clone(), self.places.clone());
+        let mut round = Round::new(&paths, &places, node.as_ref(), now);
+        let mut evidence =
+            self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
+        evidence.host = host(&round, os.id);
+        let probes = *scope == Scope::Everything;
+        let news = match Scratch::new(&self.deps.scratch) {
+            Ok(scratch) => {
+                let given = Given { watch: self.watch.as_ref(), scratch: scratch.path() };
+                let swept = sweep(&mut round, &mut evidence, scope, &given);
+                match timeout(SWEEP_WITHIN, swept).await {
+                    Ok(news) => news,
+                    Err(_) => {
+                        tracing::warn!("a look at the host did not end within {} s", SWEEP_WITHIN.as_secs());
+                        BTreeSet::new()
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!("{} cannot be written ({error}): the posture is not looked at", self.deps.scratch.display());
+                BTreeSet::new()
+            }
+        };
+        if probes {
+            self.probed = Some(Instant::now());
+        }
+        let told = match &mut self.report {
+            // Ages are judged by the present, so a whole sweep judges everything.
+            Some(report) if matches!(scope, Scope::Only(_)) => {
+                let concerned: Vec<_> = checks()
+                    .filter(|check| check.reads.iter().any(|read| news.contains(read.source.id)))
+                    .map(|check| check.judge(&evidence, &expect))
+                    .collect();
+                let changes = self.history.record(evidence.host.boot_id.as_deref(), &concerned);
+                let any = !concerned.is_empty();
+                report.renew(evidence.captured_at, concerned);
+                any.then_some(changes)
+            }
+            _ => {
+                let report = judge(&evidence, &expect);
+                let changes = self.history.record(evidence.host.boot_id.as_deref(), &report.findings);
+                self.report = Some(report);
+                Some(changes)
+            }
+        };
+        self.evidence = Some(evidence);
+        let Some(changes) = told else { return };
+        for change in &changes {
+            self.tell(change);
+        }
+        if !changes.is_empty() || matches!(scope, Scope::Everything | Scope::NoProbes) {
+            self.save();
+        }
+        self.publish();
+    }
+
+    fn tell(&self, change: &Change) {
+        let event = match change.after.verdict.word() {
+            Word::Fail => &event::POSTURE_FAILED,
+            Word::Unknown => &event::POSTURE_UNKNOWN,
+            Word::Pass | Word::Waived | Word::NotApplicable if change.before.is_some() => &event::POSTURE_GOOD,
+            _ => return,
+        };
+        let before = change.before.as_ref().map_or("not-judged", |before| before.verdict.word().as_str());
+        let facts: Vec<String> =
+            change.after.facts.iter().take(8).map(|fact| format!("{}={}", fact.name, fact.value)).collect();
+        let facts = facts.join("; ");
+        self.deps.events.emit(
+            event,
+            format!("{}: {}", change.check, change.after.reason.message),
+            &[
+                ("check", &change.check),
+                ("kind", &change.after.reason.kind),
+                ("verdict", change.after.verdict.word().as_str()),
+                ("verdict_before", before),
+                ("evidence", &facts),
+            ],
+        );
+    }
+
+    fn save(&self) {
+        let saved = SavedRef { history: &self.history, watch: self.watch.as_ref() };
+        let Ok(text) = serde_json::to_vec(&saved) else { return };
+        if let Err(fault) = files::write(&self.file, &text, 0o600) {
+            tracing::warn!("the history of the posture is not saved: {fault}");
+        }
+    }
+
+    fn publish(&self) {
+        if let Some(report) = &self.report {
+            let posture = Posture { report: report.clone(), changes: self.history.changes().to_vec() };
+            self.deps.status.send_replace(Some(Arc::new(posture)));
+        }
+    }
+}
+
+/// As [`Saved`], without a copy.
+#[derive(Serialize)]
+struct SavedRef<'a> {
+    history: &'a History,
+    watch: Option<&'a Watch>,
+}
+
+/// The next messages; never where nobody tells. Lost ones are an empty list: whatever they were, everything is looked at.
+async fn heard(notices: Option<&SelinuxNotices>) -> std::io::Result<Vec<Message>> {
+    let Some(notices) = notices else { return std::future::pending().await };
+    loop {
+        match notices.next().await? {
+            None => return Ok(Vec::new()),
+            Some(datagram) => {
+                let messages = Message::parse(&datagram);
+                if !messages.is_empty() {
+                    return Ok(messages);
+                }
+            }
+        }
+    }
+}
+
+/// Every source of the file system, and what sshd makes of its files.
+fn files_and_sshd() -> BTreeSet<&'static str> {
+    let of_files = sources().into_values().filter(|source| capture::is_file(source)).map(|source| source.id);
+    of_files.chain(sshd::sources_of_files().map(|source| source.id)).collect()
+}
+
+/// What systemd's doings may change.
+fn units() -> BTreeSet<&'static str> {
+    let own = ["dbus:units", "dbus:agent-unit", "netlink:sockets", "proc:contexts", "proc:kubelet-argv", "node:kubelet-image"];
+    own.into_iter().chain(sshd::sources_of_files().map(|source| source.id)).collect()
+}
+
+fn boot_id(paths: &Paths) -> Option<String> {
+    let text = std::fs::read_to_string(paths.at("/proc/sys/kernel/random/boot_id")).ok()?;
+    Some(text.trim().to_owned())
+}

@@ -1,0 +1,100 @@
+//! `eyewall check`: every posture check once, on this host or on a captured one. Exit code 0 if the posture is good.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use eyewall_core::config::Config;
+use eyewall_core::posture::{Evidence, Expectations, Report, judge, render};
+use eyewall_core::status::Health;
+
+use super::terminal::{Terminal, print};
+use super::{CONFIG, Global};
+use crate::posture::once;
+
+/// The flags of `eyewall check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Judge the host that was captured into this directory by `eyewall evidence`, instead of this one
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+    /// In text: also by what each passing check was judged
+    #[arg(long)]
+    all: bool,
+    /// Ask nothing over the network: neither sshd nor a metadata service, nor ports of this host
+    #[arg(long, conflicts_with = "evidence")]
+    no_probes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people, grouped by the claims of the security page
+    Text,
+    /// The document that GET /v1/posture serves
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
+    /// JUnit XML
+    Junit,
+}
+
+/// Runs the verb.
+pub fn main(global: &Global, args: &Args) -> ExitCode {
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("eyewall check: {error:#}");
+            return CONFIG.into();
+        }
+    };
+    match report(&config, args) {
+        Ok(Ok(report)) => {
+            let terminal = Terminal::of_stdout();
+            let format = if args.json { Format::Json } else { args.format };
+            print(&match format {
+                Format::Text => render::text(&report, terminal.size().0, terminal.color, args.all),
+                Format::Json => render::json(&report),
+                Format::Sarif => render::sarif(&report, env!("CARGO_PKG_VERSION")),
+                Format::Junit => render::junit(&report),
+            });
+            if report.health == Health::Good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(Err(faults)) => {
+            for fault in faults {
+                eprintln!("eyewall check: [posture]: {fault}");
+            }
+            CONFIG.into()
+        }
+        Err(error) => {
+            eprintln!("eyewall check: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The report, or the faults of `[posture]`.
+fn report(config: &Config, args: &Args) -> anyhow::Result<Result<Report, Vec<impl std::fmt::Display>>> {
+    let (evidence, expect) = match &args.evidence {
+        Some(directory) => {
+            let evidence = once::read(directory).with_context(|| format!("{}", directory.display()))?;
+            let expect = Expectations::for_host(&evidence.host, config);
+            (evidence, expect)
+        }
+        None => {
+            let evidence = once::capture(config, !args.no_probes)?;
+            (evidence, Expectations::new(crate::host::os(config), config))
+        }
+    };
+    Ok(expect.map(|expect| judge_one(&evidence, &expect)))
+}
+
+fn judge_one(evidence: &Evidence, expect: &Expectations) -> Report {
+    judge(evidence, expect)
+}
