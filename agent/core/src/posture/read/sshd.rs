@@ -33,7 +33,7 @@ impl Settings {
     /// Reads the output.
     ///
     /// # Errors
-    /// [`ReadFault`]; every option of [`Self::ALWAYS`] must be there.
+    /// [`ReadFault`]; every option that each `sshd -T` prints must be there.
     pub fn parse(text: &str) -> Result<Self, ReadFault> {
         let mut options: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in bounded(text, LARGEST)?.lines() {
