@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -96,4 +97,26 @@ fn news_is_what_differs() {
     assert!(!evidence.put("file:/a", Some(Time::from_unix(9)), Capture::text("1")));
     assert_eq!(evidence.looked_at("file:/a"), Some(Time::from_unix(9)));
     assert!(evidence.put("file:/a", None, Capture::Missing));
+}
+
+proptest! {
+    #[test]
+    fn any_directory_is_evidence_or_a_fault(text in "(?s:.{0,120})", field in "[a-z_]{1,12}", value in "[\\[\\]{}0-9a-z\",: ]{0,60}") {
+        let _ = Evidence::from_parts([("a.json", text.as_str())]);
+        let part = format!("{{\"sources\":{{\"file:/a\":{{\"{field}\":{value}}}}}}}");
+        let _ = Evidence::from_parts([("a.json", part.as_str())]);
+    }
+
+    /// What was captured comes back from its file as it was.
+    #[test]
+    fn a_capture_comes_back(text in "(?s:.{0,200})", bytes in proptest::collection::vec(any::<u8>(), 0..80), mode in 0_u32..0o10000) {
+        let stat = Stat { kind: FileKind::File, mode, uid: 1, gid: 2, size: u64::MAX, mtime: Time::from_unix(7), target: Some(text.clone()) };
+        let captures = [Capture::text(&text), Capture::bytes(&bytes), Capture::Stat(stat), Capture::Denied(text.clone()), Capture::failed(&text, &text)];
+        let mut evidence = Evidence::new(host(), Time::from_unix(9));
+        for (index, capture) in captures.into_iter().enumerate() {
+            evidence.put(&format!("file:/{index}"), None, capture);
+        }
+        let json = serde_json::to_string_pretty(&evidence).expect("serializes");
+        prop_assert_eq!(Evidence::from_parts([("all.json", json.as_str())]), Ok(evidence));
+    }
 }
