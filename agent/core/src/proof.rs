@@ -181,4 +181,33 @@ mod tests {
             assert_eq!(got, want);
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4_000))]
+
+        /// Only a [`Proven`] can be installed (`store/install.rs`), and there is none of a certificate with any flaw.
+        #[test]
+        fn never_installs_unproved(
+            flaws in proptest::collection::vec(proptest::prelude::any::<bool>(), 9),
+            age in 0_u64..3_000,
+        ) {
+            let flaw = |index: usize| flaws[index];
+            let mut leaf = leaf();
+            if flaw(0) { leaf.common_name = "system:node:node-b".to_owned() }
+            if flaw(1) { leaf.organizations.clear() }
+            if flaw(2) { leaf.client_auth = false }
+            let mut given = candidate(&leaf);
+            given.key_matches = !flaw(3);
+            if flaw(4) { given.chain = Err("unknown issuer".to_owned()) }
+            if flaw(5) { given.review.username = "system:anonymous".to_owned() }
+            if flaw(6) { given.review.groups = vec!["system:authenticated".to_owned()] }
+            if flaw(7) { given.review.credential_id = Some("X509SHA256=cd".to_owned()) }
+            // No flaw: an API server before 1.32 does not tell it.
+            if flaw(8) && !flaw(7) { given.review.credential_id = None }
+            let in_life = (1_000..2_000).contains(&age);
+            let is_flawless = in_life && !(0..8).any(flaw);
+            let got = prove(Time::from_unix(age).0, &given);
+            proptest::prop_assert_eq!(got.is_ok(), is_flawless, "{:?}", got);
+        }
+    }
 }

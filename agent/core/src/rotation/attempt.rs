@@ -127,7 +127,7 @@ impl Outcome {
     }
 
     /// Has the API server the request?
-    fn is_sent(&self) -> bool {
+    pub(super) fn is_sent(&self) -> bool {
         match self {
             Self::Pending
             | Self::NotSigned

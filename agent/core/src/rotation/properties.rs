@@ -1,5 +1,6 @@
 //! What must hold whatever was seen.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -117,6 +118,142 @@ proptest! {
         }
         if got.state == State::Valid {
             prop_assert!(alive, "a dead certificate called valid");
+        }
+    }
+}
+
+/// What a step and what follows it do to requests on the API server.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The step of the moment is taken; an attempt ends like this, and may have sent its request before.
+    Step(Outcome, bool),
+    /// The agent is killed and starts again: it remembers nothing but its disk.
+    Killed,
+    /// So many seconds pass.
+    Wait(u64),
+    /// An operator asks for a renewal.
+    Asked,
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let one = prop_oneof![
+        6 => (outcomes(), any::<bool>()).prop_map(|(outcome, sent)| Happening::Step(outcome, sent)),
+        1 => Just(Happening::Killed),
+        3 => (1_u64..40 * HOUR).prop_map(Happening::Wait),
+        1 => Just(Happening::Asked),
+    ];
+    proptest::collection::vec(one, 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    /// Where nothing stands in the way, there is no idling with a certificate that has ended, and none that lasts past its end.
+    #[test]
+    fn never_idle_past_the_end((now, seen) in anything()) {
+        let nothing_in_the_way = seen.node.is_ok()
+            && seen.bootstrap.as_ref().is_ok_and(|end| Time::from_unix(now) < *end)
+            && seen.last.is_none()
+            && seen.clock.as_ref().is_none_or(|clock| clock.trusted);
+        let Current::Usable { leaf, .. } = &seen.current else { return Ok(()) };
+        let end = leaf.not_after.unix();
+        if let Step::Idle { until } = decide(Time::from_unix(now).0, &seen, &POLICY).step
+            && nothing_in_the_way
+        {
+            prop_assert!(now < end, "idle with a dead certificate");
+            prop_assert!(Time(until).unix() <= end, "a sleep past the end");
+        }
+    }
+}
+
+proptest! {
+    // Each is a story of up to 120 steps.
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Whatever attempts come to, in whatever order, with kills in between: there is one open request at a time.
+    #[test]
+    fn never_two_open_requests(story in happenings()) {
+        let mut now = T0;
+        let mut seen = Seen { current: Current::Nothing, ..super::tests::fresh() };
+        // Name and key of what is open on the API server; keys are numbered.
+        let mut open: BTreeMap<String, u32> = BTreeMap::new();
+        let mut keys = 0_u32;
+        for happening in story {
+            let (outcome, sent) = match happening {
+                Happening::Wait(seconds) => { now += seconds; continue }
+                Happening::Killed => { seen.last = None; seen.clock = None; seen.wish = None; seen.recovery = None; continue }
+                Happening::Asked => { seen.wish = Some(Wish::Fresh); seen.last = None; continue }
+                Happening::Step(outcome, sent) => (outcome, sent),
+            };
+            let at = Time::from_unix(now);
+            match decide(at.0, &seen, &POLICY).step {
+                Step::Idle { until } => now = Time(until).unix().max(now + 1),
+                Step::Quarantine(_) => seen.current = Current::Nothing,
+                Step::Forget(_) => seen.request = None,
+                Step::Prepare => {
+                    prop_assert!(seen.request.is_none(), "a key is thrown away");
+                    keys += 1;
+                    let name = format!("node-csr-{keys}");
+                    seen.request = Some(Request { name, ..request("node-a", &keys.to_be_bytes()) });
+                }
+                Step::CheckClock => seen.clock = Some(Clock::of(now, true, "x")),
+                Step::TestRecovery => seen.recovery = Some(Tested { at, answered: true }),
+                Step::Ask(identity) => {
+                    let asked = seen.request.clone().expect("never without one");
+                    // What says something of the request was sent; what does not, may have been.
+                    if outcome.is_sent() || outcome == Outcome::Installed || sent {
+                        open.insert(asked.name.clone(), keys);
+                    }
+                    prop_assert!(open.len() <= 1, "two open requests: {open:?}");
+                    let last = attempt(now, outcome.clone(), identity, 1);
+                    match &outcome {
+                        Outcome::Installed => {
+                            open.remove(&asked.name);
+                            let leaf = CertView {
+                                not_before: Time::from_unix(now - 300),
+                                not_after: Time::from_unix(now + 72 * HOUR - 300),
+                                public_key: asked.public_key,
+                                serial: format!("{keys:08x}"),
+                                ..super::tests::leaf("node-a")
+                            };
+                            seen.current = Current::Usable { leaf: Box::new(leaf), installed_at: at, anchor: Anchor::Bootstrap };
+                            seen.wish = None;
+                            // The request may stay on disk: the agent can be killed before it is dropped.
+                            if sent { seen.request = None }
+                        }
+                        // Decided, issued or gone: no longer open.
+                        Outcome::Denied(_) | Outcome::Failed(_) | Outcome::Deleted | Outcome::Unproved(_) | Outcome::NotYet(_) => {
+                            open.remove(&asked.name);
+                        }
+                        _ => {}
+                    }
+                    if last.spends_the_key() {
+                        seen.request = None;
+                        open.remove(&asked.name);
+                    }
+                    seen.last = Some(last);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    /// Nothing that a kubelet could use is ever taken from it: put aside is only what is of no use, and what is dropped is a request
+    /// that can lead to nothing. The way to another certificate is through a proof (`proof.rs`) and over the one in force.
+    #[test]
+    fn never_takes_a_usable_certificate_away((now, seen) in anything()) {
+        match decide(Time::from_unix(now).0, &seen, &POLICY).step {
+            Step::Quarantine(_) => prop_assert!(matches!(seen.current, Current::Unusable(_))),
+            Step::Forget(_) => {
+                let dropped = seen.request.as_ref().expect("there is one to drop");
+                let is_done = matches!(&seen.current, Current::Usable { leaf, .. } if leaf.public_key == dropped.public_key);
+                let is_anothers = seen.node.as_ref().is_ok_and(|node| node.common_name() != dropped.common_name);
+                prop_assert!(is_done || is_anothers, "a request that could lead to a certificate is dropped");
+            }
+            _ => {}
         }
     }
 }
