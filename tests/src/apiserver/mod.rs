@@ -213,6 +213,15 @@ impl ApiServer {
         self.shared.change(|_| ());
     }
 
+    /// Lets the server's clock run `pace` times as fast since `started`, beside a node in a hurry ([`crate::node::Node::hurry`]).
+    pub async fn keep_pace(&self, started: tokio::time::Instant, pace: u32) -> std::convert::Infallible {
+        loop {
+            let ahead = started.elapsed() * pace.saturating_sub(1);
+            self.set_clock_offset_ms(i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Changes approver and signer.
     pub fn set_signing(&self, change: impl FnOnce(&mut Signing)) {
         self.shared.change(|world| change(&mut world.signing));

@@ -248,9 +248,9 @@ pub const REFUSED: [Case; 4] = [
         },
         keep_up: KeepUp::Nothing,
         shows: ("token-rejected", "credential-rejected", "Put a fresh bootstrap kubeconfig in its place"),
-        // Each of the two has its own wait; the shorter one counts for both.
-        backoff: (1, 60),
-        a_step: 1,
+        // Each of the two has its own wait, and the longer one counts for both.
+        backoff: (10, 600),
+        a_step: 2,
         objects: Objects::AtMost(0),
         left_alone: 0,
         span: (2 * HOUR, 180),
