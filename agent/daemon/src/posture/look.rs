@@ -51,6 +51,8 @@ pub struct Round<'a> {
     pub booted_at: Time,
     /// The present.
     pub now: SystemTime,
+    /// This process is the daemon; otherwise the daemon is looked for.
+    is_daemon: bool,
     bus: Option<Result<Bus, UnitFault>>,
     as_node: Option<Result<AsNode, Capture>>,
 }
@@ -58,7 +60,12 @@ pub struct Round<'a> {
 impl<'a> Round<'a> {
     /// Begins.
     pub fn new(paths: &'a Paths, places: &'a Places, node: Option<&'a NodeName>, now: SystemTime) -> Self {
-        Self { paths, places, node, booted_at: booted_at(paths), now, bus: None, as_node: None }
+        Self { paths, places, node, booted_at: booted_at(paths), now, is_daemon: false, bus: None, as_node: None }
+    }
+
+    /// Begins as the daemon.
+    pub fn of_daemon(paths: &'a Paths, places: &'a Places, node: Option<&'a NodeName>, now: SystemTime) -> Self {
+        Self { is_daemon: true, ..Self::new(paths, places, node, now) }
     }
 
     /// Looks at `source`: one capture, or one for each member of a family that is there.
@@ -135,8 +142,8 @@ impl<'a> Round<'a> {
             "probe:zincati-metrics" => {
                 probes::zincati(&self.paths.at("/run/zincati/public/metrics.promsock")).await
             }
-            "proc:agent-status" => sandbox::status(source, self.paths),
-            "proc:agent-mounts" => sandbox::mounts(source, self.paths),
+            "proc:agent-mounts" => self.of_agent(source, "mountinfo").await,
+            "proc:agent-status" => self.of_agent(source, "status").await,
             "proc:contexts" => selinux::contexts(self.paths),
             "proc:kubelet-argv" => host::kubelet_argv(self.paths),
             "proc:pod-contexts" => selinux::pod_contexts(self.paths),
@@ -158,6 +165,16 @@ impl<'a> Round<'a> {
             Some(Ok(bus)) => Ok(bus.clone()),
             Some(Err(fault)) => Err(host::on_bus(fault)),
             None => Err(Capture::failed("no-system-bus", "There is no bus.")),
+        }
+    }
+
+    async fn of_agent(&mut self, source: &Source, file: &str) -> Capture {
+        if self.is_daemon {
+            return sandbox::process(source, self.paths, file, None).await;
+        }
+        match self.bus().await {
+            Ok(bus) => sandbox::process(source, self.paths, file, Some(&bus)).await,
+            Err(capture) => capture,
         }
     }
 

@@ -20,14 +20,16 @@ pub async fn unit(bus: &Bus) -> Capture {
     }
 }
 
-/// What the kernel says of the agent's own rights.
-pub fn status(source: &Source, paths: &Paths) -> Capture {
-    files::content(source, &paths.at("/proc/self/status"))
-}
-
-/// The agent's own mounts.
-pub fn mounts(source: &Source, paths: &Paths) -> Capture {
-    files::content(source, &paths.at("/proc/self/mountinfo"))
+/// A file of the daemon's directory in `/proc`: our own in the daemon, that of the unit's main process where a verb looks.
+pub async fn process(source: &Source, paths: &Paths, file: &str, bus: Option<&Bus>) -> Capture {
+    let Some(bus) = bus else { return files::content(source, &paths.at("/proc/self").join(file)) };
+    match bus.properties_of(UNIT).await {
+        Ok(properties) => match text_of(&properties, "MainPID").as_str() {
+            "" | "0" => Capture::Missing,
+            pid => files::content(source, &paths.at("/proc").join(pid).join(file)),
+        },
+        Err(fault) => on_bus(&fault),
+    }
 }
 
 fn view(properties: &Properties) -> SandboxView {

@@ -307,7 +307,7 @@ impl Task {
         let node = node_name(config.node.name.as_deref(), &this_host::hostname()).ok();
         let now = (self.deps.clock)();
         let (paths, places) = (self.paths.clone(), self.places.clone());
-        let mut round = Round::new(&paths, &places, node.as_ref(), now);
+        let mut round = Round::of_daemon(&paths, &places, node.as_ref(), now);
         let mut evidence =
             self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
         evidence.host = host(&round, os.id);
