@@ -259,11 +259,18 @@ fn line<D: Disk>(store: &Store<D>, proven: &Proven, start: u64) -> Result<(), St
         Found::Missing if pair.has_ours() && !pair.loads => store.withdraw_serving(pair, at(start))?,
         _ => {}
     }
-    match store.read_serving() {
-        Found::Text { text, file, .. } if number(text.expose(), "certificate ") == Some(NEW) => {
-            store.link_serving(&file, same)?;
-        }
-        _ => {
+    // Issued before, and cut short on its way to be in force.
+    let is_new = |file: &Path| {
+        matches!(store.read_serving_file(file), Found::Text { text, .. }
+            if number(text.expose(), "certificate ") == Some(NEW) && same(text.expose(), &text))
+    };
+    let there = match store.read_serving() {
+        Found::Text { file, .. } if is_new(&file) => Some(file),
+        _ => store.serving_files()?.into_iter().find(|file| is_new(file)),
+    };
+    match there {
+        Some(file) => store.link_serving(&file, same)?,
+        None => {
             if store.read_serving_request()?.is_none() {
                 let request = "-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n";
                 store.write_serving_request(&key(NEW), request)?;
