@@ -32,8 +32,8 @@ pub mod report;
 pub mod seen;
 pub mod selinux_watch;
 pub mod source;
-pub mod summary;
 pub mod ssh_plan;
+pub mod summary;
 pub mod units;
 pub mod verdict;
 
@@ -50,8 +50,8 @@ pub use evidence::{Capture, Evidence, EvidenceFault, Host};
 pub use expect::{Accepts, ExpectationFault, Expectations};
 pub use report::{Finding, Report};
 pub use seen::{Item, Seen, Unseen};
-pub use summary::PostureStatus;
 pub use source::{Keep, Read, Source, also, needs};
+pub use summary::PostureStatus;
 pub use verdict::{Fact, Grade, Judged, Severity, Verdict, Waived, Word};
 
 use std::collections::BTreeMap;

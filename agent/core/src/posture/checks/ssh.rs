@@ -11,7 +11,7 @@ pub mod ways;
 use crate::posture::boot::{CMDLINE, ENTRIES, ENTRY, OEM_GRUB};
 use crate::posture::claim;
 use crate::posture::units::UNITS;
-use crate::posture::{Accepts, Check, Seen, Severity, Worth, also, needs, nothing_promised};
+use crate::posture::{Accepts, Check, Seen, Severity, Worth, needs, nothing_promised};
 
 pub use accounts::{GROUP, GROUP_OF_OS, PASSWD, PASSWD_OF_OS, SHADOW, USERDB_ETC, USERDB_RUN};
 pub use config::{ADDRESSES, Addresses, DROP_IN, DROP_INS, EFFECTIVE, KEYTAB, SSHD_CONFIG};
@@ -293,7 +293,7 @@ pub const CHECKS: &[Check] = &[
         title: "The hypervisor has no SSH socket of its own",
         claim: &claim::SSH_KEYS_ONLY,
         severity: Severity::Low,
-        reads: &[needs(&UNITS), also(&CMDLINE)],
+        reads: &[needs(&UNITS)],
         judge: ways::vsock,
         worth: Worth::Proves("systemd-ssh-generator has bound no AF_VSOCK listener."),
         not: "What else the hypervisor can do to its guest, which is anything.",
