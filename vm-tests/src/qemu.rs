@@ -115,6 +115,8 @@ pub struct Machine {
     pub ssh_port: u16,
     /// Memory, MiB.
     pub memory: u32,
+    /// What its battery-backed clock says when it is switched on: `utc` is the true time, or `1970-01-01T00:00:10`.
+    pub clock: String,
 }
 
 /// A machine that is switched on.
@@ -134,7 +136,8 @@ impl Machine {
         let mut command = guarded();
         command.args(self.accelerator.arguments());
         command.args(["-machine", "pc", "-smp", "2", "-m", &self.memory.to_string()]);
-        command.args(["-display", "none", "-nodefaults", "-no-reboot", "-rtc", "base=utc"]);
+        command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
+        command.arg("-rtc").arg(format!("base={}", self.clock));
         command.arg("-kernel").arg(&self.kernel).args(["-append", KERNEL_COMMAND_LINE]);
         command
             .arg("-drive")

@@ -32,6 +32,14 @@ impl Vm {
     /// # Errors
     /// When the disk cannot be made or the guest does not come up; the console's last lines are part of the error.
     pub async fn boot(lab: &Lab, spec: &NodeSpec) -> Result<Self> {
+        Self::boot_at(lab, spec, "utc").await
+    }
+
+    /// The same, with a battery-backed clock that says this (see [`Machine::clock`]).
+    ///
+    /// # Errors
+    /// See [`Vm::boot`].
+    pub async fn boot_at(lab: &Lab, spec: &NodeSpec, clock: &str) -> Result<Self> {
         let directory = lab.cache.work_directory()?;
         let port = free_port()?;
         let host_key = std::fs::read_to_string(lab.root.tree().join("etc/ssh/ssh_host_ed25519_key.pub"))?;
@@ -45,6 +53,7 @@ impl Vm {
             console: directory.path().join("console"),
             ssh_port: port,
             memory: spec.memory,
+            clock: clock.to_owned(),
         };
         let progress = lab.progress.clone();
         let mut vm = Self { running: None, machine, guest, progress, _directory: directory };

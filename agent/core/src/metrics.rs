@@ -169,6 +169,12 @@ pub fn render(status: &Status, now: Time, format: Format) -> String {
     );
     let trusted = f64::from(u8::from(certificates.clock.trusted));
     page.one("eyewall_clock_trusted", Kind::Gauge, "1 if something vouches for this host's clock.", Some(trusted));
+    page.one(
+        "eyewall_clock_skew_seconds",
+        Kind::Gauge,
+        "How far this host's clock was ahead of the API server's when that was asked last; negative is behind.",
+        certificates.clock.skew_seconds.map(|seconds| seconds as f64),
+    );
 
     page.one(
         "eyewall_kubelet_healthy",
@@ -253,7 +259,7 @@ mod tests {
                 may_be_off_until: None,
                 recovery: None,
                 forecasts: Vec::new(),
-                clock: ClockView { trusted: true, reason: reason.clone(), skew_seconds: None },
+                clock: ClockView { trusted: true, reason: reason.clone(), skew_seconds: Some(-600) },
                 installed_total: 3,
                 failures_total: 2,
                 renew_errors_total: 4,
@@ -283,6 +289,7 @@ mod tests {
             "eyewall_certificate_state{state=\"expired-recovering\"} 0",
             "eyewall_certificate_renew_timestamp_seconds 1600",
             "eyewall_certificates_installed_total 3",
+            "eyewall_clock_skew_seconds -600",
             "kubelet_certificate_manager_client_ttl_seconds 500",
             "kubelet_certificate_manager_client_expiration_renew_errors 4",
             "# TYPE kubelet_certificate_manager_client_expiration_renew_errors counter",

@@ -3,6 +3,7 @@
 //! `cargo test -p vm-tests -- --nocapture` shows what is being done and how long it takes.
 
 mod certificate;
+mod clock;
 mod expect;
 mod expiry;
 mod first_boot;

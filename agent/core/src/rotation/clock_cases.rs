@@ -229,13 +229,13 @@ fn wrong_clocks_ask_little_throw_nothing_away_and_are_right_at_once() {
             ..Case::new("suspended across the end, and nobody tells")
         },
     ];
-    for case in cases {
+    for case in &cases {
         play(case);
     }
 }
 
-fn play(case: Case) {
-    let Case { name, until, connections, requests, .. } = case;
+fn play(case: &Case) {
+    let Case { name, until, connections, requests, .. } = *case;
     let mut seen = joined();
     if !case.joined {
         seen.current = Current::Nothing;
