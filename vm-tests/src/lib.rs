@@ -25,6 +25,6 @@ pub use guest::{Guest, JournalEntry, Output};
 pub use image::KubeletImage;
 pub use lab::Lab;
 pub use progress::Progress;
-pub use provision::{NodeSpec, Runtime};
+pub use provision::{MadeBy, NodeSpec, Runtime};
 pub use scene::Scene;
 pub use vm::Vm;

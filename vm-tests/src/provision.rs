@@ -27,6 +27,18 @@ const DISK: &str = "4G";
 /// Where the kubelet's image lies on the host until it is loaded.
 const IMAGE: &str = "/var/lib/eyewall-vm/kubelet.tar";
 
+/// Where eyewall's release lies on a host that Typhoon made, to be installed by hand.
+pub const RELEASE: &str = "/var/lib/eyewall-vm/release";
+
+/// Who makes the node what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    /// eyewall's Ignition fragment.
+    Eyewall,
+    /// Typhoon's own config of today: its kubelet.service and kubelet.yaml. eyewall is not installed; its release is at [`RELEASE`].
+    Typhoon,
+}
+
 /// What runs the kubelet's container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -61,6 +73,8 @@ pub struct NodeSpec {
     pub name: String,
     /// What runs the kubelet.
     pub runtime: Runtime,
+    /// Who makes it.
+    pub made_by: MadeBy,
     /// The `eyewall` binary.
     pub eyewall: PathBuf,
     /// The kubelet's image.
@@ -97,7 +111,34 @@ impl NodeSpec {
         Ok(eyewall_ignition::render(&options, false)?)
     }
 
-    /// The VM's own config with eyewall's fragment in it.
+    /// What Typhoon's own config makes of the kubelet: its unit, its configuration, and the bootstrap kubeconfig as it comes.
+    fn typhoon(&self) -> String {
+        let (kubelet, docker) = match self.runtime {
+            Runtime::Podman => {
+                let unit = include_str!("../../ignition/tests/typhoon/kubelet-fcos.service");
+                (unit, json!({"name": "docker.service", "mask": true}))
+            }
+            Runtime::Docker => {
+                let unit = include_str!("../../ignition/tests/typhoon/kubelet-flatcar.service");
+                (unit, json!({"name": "docker.service", "enabled": true}))
+            }
+        };
+        let kubelet = kubelet
+            .replace("quay.io/poseidon/kubelet:v1.36.2", &self.image.reference)
+            .replace("--hostname-override=node-a", &format!("--hostname-override={}", self.name));
+        let file = |path: &str, text: &str| json!({"path": path, "mode": 0o644, "overwrite": true, "contents": {"source": data_url(text)}});
+        json!({
+            "ignition": {"version": "3.3.0"},
+            "storage": {"files": [
+                file("/etc/kubernetes/kubeconfig", &self.bootstrap_kubeconfig),
+                file("/etc/kubernetes/kubelet.yaml", include_str!("../../ignition/tests/typhoon/kubelet.yaml")),
+            ]},
+            "systemd": {"units": [{"name": "kubelet.service", "enabled": true, "contents": kubelet}, docker]},
+        })
+        .to_string()
+    }
+
+    /// The VM's own config with the node's in it.
     fn config(&self, ssh_key: &str) -> Result<Value> {
         let mut units = vec![json!({
             "name": "eyewall-vm-image.service",
@@ -110,10 +151,14 @@ impl NodeSpec {
         if self.containerd {
             units.push(json!({"name": "containerd.service", "enabled": true}));
         }
+        let node = match self.made_by {
+            MadeBy::Eyewall => self.fragment()?,
+            MadeBy::Typhoon => self.typhoon(),
+        };
         Ok(json!({
             "ignition": {
                 "version": "3.3.0",
-                "config": {"merge": [{"source": data_url(&self.fragment()?)}]},
+                "config": {"merge": [{"source": data_url(&node)}]},
             },
             "passwd": {"users": [{"name": "root", "sshAuthorizedKeys": [ssh_key.trim()]}]},
             "storage": {"files": [{
@@ -147,6 +192,9 @@ pub async fn disk(root: &Root, spec: &NodeSpec, ssh_key: &str, directory: &Path)
     let image = tree.join(IMAGE.trim_start_matches('/'));
     std::fs::create_dir_all(image.parent().context("a file has a directory")?)?;
     std::fs::copy(&spec.image.archive, &image)?;
+    if spec.made_by == MadeBy::Typhoon {
+        release(spec, &tree.join(RELEASE.trim_start_matches('/')))?;
+    }
     selinux::label(&tree).await?;
 
     // Ignition labels what it writes, as on a real host: nothing is labelled after it.
@@ -161,6 +209,18 @@ pub async fn disk(root: &Root, spec: &NodeSpec, ssh_key: &str, directory: &Path)
     run(&mut mkfs, Duration::from_secs(120)).await?;
     tokio::fs::remove_dir_all(&tree).await?;
     Ok(disk)
+}
+
+/// What an operator copies to a node: the binary and `units/`.
+fn release(spec: &NodeSpec, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to.join("units"))?;
+    std::fs::copy(&spec.eyewall, to.join("eyewall"))?;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../units"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("a file has a name")?;
+        std::fs::copy(&path, to.join("units").join(name))?;
+    }
+    Ok(())
 }
 
 /// Its cache and state files are named, because the default ones in /run would hand one node's config to the next.

@@ -7,7 +7,7 @@ use tests::apiserver::{ApiServer, Options, Signing};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::binaries::{self, Binaries};
-use crate::{KubeletImage, Lab, NodeSpec, Runtime, WorkDirectory};
+use crate::{KubeletImage, Lab, MadeBy, NodeSpec, Runtime, WorkDirectory};
 
 /// The host, as QEMU's user network shows it to the guest.
 const HOST: &str = "10.0.2.2";
@@ -51,6 +51,7 @@ impl Scene {
         NodeSpec {
             name: "node-a".to_owned(),
             runtime,
+            made_by: MadeBy::Eyewall,
             eyewall: self.binaries.eyewall.clone(),
             image: self.image.clone(),
             bootstrap_kubeconfig: self.api.bootstrap_kubeconfig(),

@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use eyewall_core::status::Health;
 use tests::apiserver::{ApiServer, Signing};
 use tokio::signal::unix::{SignalKind, signal};
-use vm_tests::{KubeletImage, Lab, NodeSpec, Runtime, Vm, scene};
+use vm_tests::{KubeletImage, Lab, MadeBy, NodeSpec, Runtime, Vm, scene};
 
 /// How long a node may take to be good, with `--once`.
 const GOOD: Duration = Duration::from_secs(300);
@@ -112,6 +112,7 @@ async fn up(cli: &Cli) -> Result<()> {
             RuntimeArg::Podman => Runtime::Podman,
             RuntimeArg::Docker => Runtime::Docker,
         },
+        made_by: MadeBy::Eyewall,
         eyewall: beside_this("eyewall")?,
         image,
         bootstrap_kubeconfig,

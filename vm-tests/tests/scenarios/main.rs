@@ -11,3 +11,4 @@ mod power_cut;
 mod reboot;
 mod recovery;
 mod renewals;
+mod switch_over;
