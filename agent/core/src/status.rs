@@ -93,8 +93,8 @@ pub struct AgentStatus {
     pub started_at: Time,
     /// Is the configuration in force the one on disk?
     pub config: ConfigStatus,
-    /// What the agent wanted to look at or do on this host and could not, each with its reason
-    /// (`no-system-bus`, `not-root`, ...). Empty on a node as Ignition makes it.
+    /// What the agent wants to look at or do on this host and cannot, each with its reason (`not-root`, `no-system-bus`, `no-inotify`,
+    /// `no-clock-watcher`, `no-journal`, ...), as long as it is so. Empty on a node as Ignition makes it.
     pub limits: Vec<Reason>,
 }
 

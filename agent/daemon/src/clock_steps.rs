@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use eyewall_core::event;
 use eyewall_core::rotation::clock_step::{Reading, StepBudget, is_worth_a_look};
+use eyewall_core::status::Reason;
 use eyewall_core::time::{Time, human};
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
@@ -21,7 +22,10 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::events::Events;
+use crate::limits::Limits;
 
+/// How soon another timer is tried, where there was none to have.
+const AGAIN: Duration = Duration::from_secs(60);
 /// When the timer would expire, by a clock that says 2514.
 const NEVER: Duration = Duration::from_secs(1 << 34);
 
@@ -56,27 +60,42 @@ impl ClockSteps {
     }
 }
 
-/// Begins to listen. Without a timer nobody hears anything, and the journal says so once.
-pub fn listen(events: Events) -> ClockSteps {
+/// Begins to listen. Without a timer nobody hears anything, which is one of the agent's limits as long as it is so.
+pub fn listen(events: Events, limits: Limits) -> ClockSteps {
     let (teller, steps) = watch::channel(0);
-    match Timer::new() {
-        Ok(timer) => {
-            tokio::spawn(tell(timer, teller, events));
+    tokio::spawn(async move {
+        loop {
+            let error = match Timer::new() {
+                Ok(timer) => {
+                    limits.tell("clock-steps", None);
+                    tell(timer, &teller, &events).await
+                }
+                Err(error) => error,
+            };
+            limits.tell("clock-steps", Some(limit(&error)));
+            tokio::time::sleep(AGAIN).await;
         }
-        Err(error) => tracing::warn!(
-            "there is no timer that tells when the clock is set ({error}): it is found out within a minute instead of at once"
-        ),
-    }
+    });
     ClockSteps { steps, heard: false }
 }
 
-async fn tell(timer: AsyncFd<Timer>, teller: watch::Sender<u64>, events: Events) {
+fn limit(error: &io::Error) -> Reason {
+    Reason::new(
+        "no-clock-watcher",
+        format!(
+            "There is no timer that tells when the clock is set ({error}), so that is found out within a minute instead of at once. \
+             Does the unit forbid timerfd_create(2)?"
+        ),
+    )
+}
+
+/// Tells of each step, until the timer fails.
+async fn tell(timer: AsyncFd<Timer>, teller: &watch::Sender<u64>, events: &Events) -> io::Error {
     let mut before = reading();
     let mut budget = StepBudget::default();
     loop {
         if let Err(error) = set(&timer).await {
-            tracing::warn!("the timer that tells when the clock is set has failed: {error}");
-            return;
+            return error;
         }
         let wait = budget.wait(clock::since_boot());
         if !wait.is_zero() {

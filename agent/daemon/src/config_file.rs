@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::events::Events;
 use crate::hints::Hints;
+use crate::limits::Limits;
 
 /// The largest file that is read, in bytes. A configuration with everything in it has about 2 kB.
 const LARGEST: u64 = 256 * 1024;
@@ -222,6 +223,8 @@ pub struct Deps {
     pub status: watch::Sender<ConfigStatus>,
     /// The story.
     pub events: Events,
+    /// Where it says that it has no inotify.
+    pub limits: Limits,
 }
 
 /// The status of a configuration that came into force `now`.
@@ -231,23 +234,21 @@ pub fn status(loaded: &Loaded, now: Time) -> ConfigStatus {
 
 /// Takes over what changes on disk, for ever.
 pub async fn follow(deps: Deps) {
-    let Deps { files, mut loaded, config, status, events } = deps;
+    let Deps { files, mut loaded, config, status, events, limits } = deps;
     let wake = Arc::new(Notify::new());
-    let (mut hints, fault) = Hints::new(Arc::clone(&wake));
-    let poll = fault.map(|why| {
-        tracing::warn!("changes of the configuration are seen late, the system has no inotify to give: {why}");
-        WITHOUT_INOTIFY
-    });
+    let (mut hints, _) = Hints::new(Arc::clone(&wake));
     let any = files.drop_in_directory().join("*");
     loop {
         // First watched, then read: what changes in between is read again.
         hints.follow(&[&files.path, &any]);
         take_over(files.load(), &mut loaded, &config, &status, &events);
-        match poll {
-            Some(every) => {
-                let _ = timeout(every, wake.notified()).await;
-            }
-            None => wake.notified().await,
+        let limit = hints.limit();
+        let is_deaf = limit.is_some();
+        limits.tell("configuration-hints", limit);
+        if is_deaf {
+            let _ = timeout(WITHOUT_INOTIFY, wake.notified()).await;
+        } else {
+            wake.notified().await;
         }
         let settled_by = Instant::now() + SETTLED_BY;
         while timeout_at(settled_by.min(Instant::now() + QUIET), wake.notified()).await.is_ok() {}

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use eyewall_core::status::Reason;
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -19,30 +20,56 @@ pub struct Hints {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     names: Arc<std::sync::Mutex<BTreeSet<OsString>>>,
+    wake: Arc<Notify>,
+    /// Why something is not watched, if it is not.
+    fault: Option<String>,
 }
 
 impl Hints {
     /// A watcher that wakes `wake`. Without inotify it watches nothing, and the reason is returned once.
     pub fn new(wake: Arc<Notify>) -> (Self, Option<String>) {
         let names = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-        let wanted = Arc::clone(&names);
+        let mut hints = Self { watcher: None, watched: BTreeSet::new(), names, wake, fault: None };
+        hints.listen();
+        let fault = hints.fault.clone();
+        (hints, fault)
+    }
+
+    fn listen(&mut self) {
+        let (wake, wanted) = (Arc::clone(&self.wake), Arc::clone(&self.names));
         let created = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event) && concerns(&event, &wanted)) {
                 wake.notify_one();
             }
         });
-        let (watcher, fault) = match created {
+        (self.watcher, self.fault) = match created {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        (Self { watcher, watched: BTreeSet::new(), names }, fault)
+    }
+
+    /// Why changes are not seen at once, if they are not: the system's watches are used up. Each [`Hints::follow`] tries again.
+    pub fn limit(&self) -> Option<Reason> {
+        self.fault.as_ref().map(|why| {
+            Reason::new(
+                "no-inotify",
+                format!(
+                    "The system has no inotify to give ({why}), so changed files are seen within a minute instead of at once. Raise \
+                     fs.inotify.max_user_instances and fs.inotify.max_user_watches."
+                ),
+            )
+        })
     }
 
     /// Watches for `paths` (`*` as the last part: every file of that directory), and for nothing that was watched before and is not among them.
     pub fn follow(&mut self, paths: &[&Path]) {
+        if self.watcher.is_none() {
+            self.listen();
+        }
         let Some(watcher) = &mut self.watcher else {
             return;
         };
+        self.fault = None;
         let mut wanted = BTreeSet::new();
         let mut names = BTreeSet::new();
         for path in paths {
@@ -61,8 +88,17 @@ impl Hints {
         }
         let mut watched = BTreeSet::new();
         for directory in wanted {
-            if self.watched.contains(&directory) || watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok() {
+            if self.watched.contains(&directory) {
                 watched.insert(directory);
+                continue;
+            }
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    watched.insert(directory);
+                }
+                // A directory that went this moment is no lack of the system's.
+                Err(error) if directory.is_dir() => self.fault = Some(error.to_string()),
+                Err(_) => {}
             }
         }
         self.watched = watched;

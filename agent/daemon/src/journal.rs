@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
+use eyewall_core::status::Reason;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
@@ -12,6 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// The variable with the level of our own lines: `error`, `warn`, `info` (the default), `debug` or `trace`.
 const LEVEL_VARIABLE: &str = "EYEWALL_LOG";
+
+/// Where journald takes entries (systemd-journald.service(8)).
+const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,25 @@ pub fn init() -> Sink {
     }
     let _ = tracing_subscriber::registry().with(Plain.with_filter(ours(level))).try_init();
     Sink::Stderr
+}
+
+/// Why events are not in the journal, if they are not. Asked again, since a journald that is away may come back.
+pub fn limit(sink: Sink) -> Option<Reason> {
+    match sink {
+        Sink::Stderr => Some(Reason::new(
+            "no-journal",
+            "The agent's stderr is not the journal, so events are plain text there and have no MESSAGE_ID. Start it by eyewall.service.",
+        )),
+        Sink::Journal => {
+            let socket = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET));
+            socket.err().map(|error| {
+                Reason::new(
+                    "no-journal",
+                    format!("journald does not listen at {SOCKET} ({error}), so events are lost. Is it running?"),
+                )
+            })
+        }
+    }
 }
 
 /// Is this stderr the journal's stream? systemd.exec(5): `$JOURNAL_STREAM` is `device:inode` in decimal, and must be

@@ -17,6 +17,7 @@ mod host;
 mod journal;
 mod kubelet;
 mod posture;
+mod limits;
 mod query;
 mod renewals;
 mod run;
@@ -24,6 +25,7 @@ mod serving;
 mod socket;
 mod store;
 mod supervisor;
+mod textfile;
 mod time_service;
 mod verb;
 

@@ -18,14 +18,17 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
+use crate::limits::Limits;
 use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket};
+use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket, textfile};
 
 /// Whoever wants the posture judged now; more than this at once are refused.
 const JUDGEMENTS: usize = 4;
+/// How often the limits are looked at that nobody tells of.
+const LIMITS_AGAIN: Duration = Duration::from_secs(600);
 /// The longest round of the certificate task: the wait before it, a connection, and an attempt to its deadline.
 const CERTIFICATE_ROUND: Duration = Duration::from_secs(60 + 15 + 100 + 5);
 
@@ -39,7 +42,7 @@ pub struct Args {
 
 /// The daemon.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
-    journal::init();
+    let sink = journal::init();
     let files = Files { path: global.config.clone(), node_name: args.node_name.clone(), socket: global.socket.clone() };
     let loaded = match files.load() {
         Ok(loaded) => loaded,
@@ -56,7 +59,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
         .max_blocking_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
         .build();
-    let done = runtime.context("the runtime cannot be made").and_then(|runtime| runtime.block_on(run(files, loaded)));
+    let done = runtime.context("the runtime cannot be made").and_then(|runtime| runtime.block_on(run(files, loaded, sink)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,7 +69,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     }
 }
 
-async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
+async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Result<()> {
     let started_at = Time(clock::now());
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
@@ -75,7 +78,8 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let bound = socket::listen(&loaded.config.socket.path).inspect_err(|error| {
         tracing::error!(eyewall_kind = error.kind(), "there is no socket, so nothing is started")
     })?;
-    let limits = capabilities::reduce();
+    let lacks = capabilities::reduce();
+    let limits = Limits::new(events.clone());
 
     let (config_tx, config_rx) = watch::channel(Arc::new(loaded.config.clone()));
     let (config_status_tx, config_status_rx) = watch::channel(config_file::status(&loaded, started_at));
@@ -87,7 +91,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
     let (renewals, wishes) = Renewals::new(certificates_rx.clone());
     let page = Page {
         started_at,
-        limits,
+        limits: limits.clone(),
         config: config_rx.clone(),
         config_status: config_status_rx,
         certificates: certificates_rx.clone(),
@@ -102,12 +106,13 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         status: certificates_tx,
         events: events.clone(),
         wishes,
+        limits: limits.clone(),
         heartbeat: heartbeats.register("certificates", CERTIFICATE_ROUND),
         dial: Arc::new(api::Network),
         look_again: LOOK_AGAIN,
         clock: clock::now,
         since_boot: clock::since_boot,
-        clock_steps: clock_steps::listen(events.clone()),
+        clock_steps: clock_steps::listen(events.clone(), limits.clone()),
         hostname: host::hostname,
         draw: host::draw,
     }));
@@ -141,6 +146,7 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         config: config_tx,
         status: config_status_tx,
         events: events.clone(),
+        limits: limits.clone(),
     }));
     tokio::spawn(posture::task::run(posture::task::Deps {
         config: config_rx.clone(),
@@ -152,6 +158,12 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         draw: host::draw,
         state: posture::STATE.into(),
         scratch: posture::SCRATCH.into(),
+    }));
+    tokio::spawn(textfile::run(textfile::Deps {
+        config: config_rx.clone(),
+        status: status_rx,
+        events: events.clone(),
+        clock: clock::now,
     }));
     tokio::spawn(kubelet::task::run(kubelet::task::Deps {
         config: config_rx,
@@ -174,10 +186,11 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
         format!("eyewall {} is running", env!("CARGO_PKG_VERSION")),
         &[("version", env!("CARGO_PKG_VERSION")), ("node", &node)],
     );
-    for limit in &page.limits {
-        events.emit(&event::AGENT_LIMITED, limit.message.clone(), &[("kind", &limit.kind)]);
+    // Who runs this, and with which capabilities, does not change.
+    for (place, lack) in ["user", "capabilities"].into_iter().zip(lacks) {
+        limits.tell(place, Some(lack));
     }
-    let composed = compose(page, status_tx, &mut supervisor);
+    let composed = compose(page, status_tx, &mut supervisor, sink);
     tokio::select! {
         () = composed => anyhow::bail!("a task ended that never should"),
         ended = serve => anyhow::bail!("the socket ended: {}", ended.map_or_else(|error| error.to_string(), |error| error.to_string())),
@@ -190,9 +203,18 @@ async fn run(files: Files, loaded: Loaded) -> anyhow::Result<()> {
 }
 
 /// Composes the page anew whenever a part of it changes, and keeps systemd's sentence.
-async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor: &mut Supervisor) {
+async fn compose(
+    mut page: Page,
+    status: watch::Sender<Arc<Status>>,
+    supervisor: &mut Supervisor,
+    sink: journal::Sink,
+) {
     let mut ready = false;
+    let mut limits = page.limits.changes();
     loop {
+        page.limits.tell("journal", journal::limit(sink));
+        page.limits.tell("bus", page.kubelet.borrow().as_ref().and_then(no_bus));
+        limits.mark_unchanged();
         let composed = page.compose();
         let sentence = sentence(&composed);
         // Ready is: the socket answers, and the kubelet has what it needs to start.
@@ -210,11 +232,19 @@ async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor:
             changed = page.serving.changed() => changed,
             changed = page.kubelet.changed() => changed,
             changed = page.posture.changed() => changed,
+            changed = limits.changed() => changed,
+            // What nobody tells of is looked at now and then.
+            () = tokio::time::sleep(LIMITS_AGAIN) => Ok(()),
         };
         if changed.is_err() {
             return;
         }
     }
+}
+
+/// systemd could not be asked, as the kubelet's task tells it.
+fn no_bus(kubelet: &KubeletStatus) -> Option<Reason> {
+    (kubelet.active_state.is_none() && kubelet.reason.kind == "no-system-bus").then(|| kubelet.reason.clone())
 }
 
 /// `systemctl status` shows this.
@@ -232,7 +262,7 @@ fn sentence(status: &Status) -> String {
 /// The parts of the one page.
 struct Page {
     started_at: Time,
-    limits: Vec<Reason>,
+    limits: Limits,
     config: watch::Receiver<Arc<Config>>,
     config_status: watch::Receiver<ConfigStatus>,
     certificates: watch::Receiver<Option<CertificatesStatus>>,
@@ -257,7 +287,7 @@ impl Page {
                 pid: std::process::id(),
                 started_at: self.started_at,
                 config: self.config_status.borrow().clone(),
-                limits: self.limits.clone(),
+                limits: self.limits.reasons(),
             },
             certificates,
             kubelet,

@@ -47,6 +47,37 @@ events! {
          Compare the unit with the one that was shipped: `systemctl cat eyewall.service`.",
     };
 
+    /// Eyewall can do again what it could not.
+    AGENT_UNLIMITED = Event {
+        id: "caf390de2a0d4f83b9a5c891e1a8f7ce",
+        name: "agent-unlimited",
+        priority: Priority::Info,
+        subject: "Eyewall can see or do again what it could not on this host",
+        meaning: "The reason @EYEWALL_KIND@, for which a part of the agent's work was left undone, is gone.",
+    };
+
+    /// The metrics could not be written.
+    METRICS_NOT_WRITTEN = Event {
+        id: "9f148fc4128e444480a2d255a9be477a",
+        name: "metrics-not-written",
+        priority: Priority::Warning,
+        subject: "The metrics could not be written to their file",
+        meaning: "The file @EYEWALL_FILE@, which `textfile` in the section [metrics] names for node_exporter's collector, could not be\n\
+         written (@EYEWALL_KIND@). What the collector has of it grows old. It is tried again every minute.\n\
+         \n\
+         The unit may write below /run/eyewall and /var/lib/kubelet only. For another directory, make it and open it by a\n\
+         drop-in: `systemctl edit eyewall.service` with [Service] and ReadWritePaths=/the/directory.",
+    };
+
+    /// The metrics are written again.
+    METRICS_WRITTEN = Event {
+        id: "fdebbdd0be924d3c98f907e0bb7cb5b1",
+        name: "metrics-written",
+        priority: Priority::Info,
+        subject: "The metrics are written to their file again",
+        meaning: "The file @EYEWALL_FILE@ is fresh again.",
+    };
+
     /// A part of Eyewall has stopped working.
     AGENT_STALLED = Event {
         id: "ea821b89d72845d7b94f95096f1371c5",

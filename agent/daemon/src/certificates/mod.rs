@@ -36,6 +36,7 @@ use crate::chain;
 use crate::clock_steps::ClockSteps;
 use crate::events::Events;
 use crate::hints::Hints;
+use crate::limits::Limits;
 use crate::renewals::Wished;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
@@ -65,6 +66,8 @@ pub struct Deps {
     pub events: Events,
     /// What is wanted beyond the schedule.
     pub wishes: mpsc::Receiver<Wished>,
+    /// Where it says that it has no inotify.
+    pub limits: Limits,
     /// Its sign of life.
     pub heartbeat: Heartbeat,
     /// How to reach the API server.
@@ -122,10 +125,7 @@ enum Next {
 /// Runs until the agent ends.
 pub async fn run(deps: Deps) {
     let wake = Arc::new(Notify::new());
-    let (mut hints, fault) = Hints::new(Arc::clone(&wake));
-    if let Some(fault) = fault {
-        tracing::warn!("no inotify ({fault}): a new bootstrap kubeconfig is seen within a minute instead of at once");
-    }
+    let (mut hints, _) = Hints::new(Arc::clone(&wake));
     let publisher = Publisher::new(deps.status.clone(), deps.events.clone());
     let mut task = Task {
         deps,
@@ -147,6 +147,7 @@ pub async fn run(deps: Deps) {
             // What the kubelet installs is seen as it comes.
             Owner::Kubelet => hints.follow(&[&config.cluster.bootstrap_kubeconfig, &current]),
         }
+        task.deps.limits.tell("certificates-hints", hints.limit());
         let mut next = task.turn(&config).await;
         turns += 1;
         if matches!(next, Next::Again) && turns > TURNS {

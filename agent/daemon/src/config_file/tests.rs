@@ -114,7 +114,7 @@ impl Followed {
         let (status_tx, status) = watch::channel(super::status(&loaded, Time::from_unix(0)));
         let events = Events::new();
         let task =
-            tokio::spawn(follow(Deps { files, loaded, config: config_tx, status: status_tx, events: events.clone() }));
+            tokio::spawn(follow(Deps { files, loaded, config: config_tx, status: status_tx, events: events.clone(), limits: crate::limits::Limits::new(events.clone()) }));
         Self { config, status, events, task }
     }
 
