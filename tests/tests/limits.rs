@@ -56,13 +56,16 @@ async fn without_inotify_it_is_a_limit_and_the_agent_works_all_the_same() -> Res
     let api = ApiServer::start(Options::default()).await?;
     let mut node = Node::new("node-a")?;
     node.give_kubeconfig(&api.bootstrap_kubeconfig())?;
-    // The limit is one of the user namespace, so that of the machine stays as it is.
-    let script = "echo 0 > /proc/sys/fs/inotify/max_user_instances && exec \"$0\" \"$@\"";
+    // Below /proc/sys/user each user namespace has limits of its own (namespaces(7)); those below /proc/sys/fs are the machine's.
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let of_the_machine = || std::fs::read_to_string("/proc/sys/user/max_inotify_instances");
+    let before = of_the_machine()?;
     node.wrapper(&["unshare", "--user", "--map-root-user", "sh", "-c", script]);
     node.start()?;
     let status = node.wait_for(SOON, "valid", "certificate-valid").await?;
     assert!(kinds(&status).contains(&"no-inotify"), "{:?}", kinds(&status));
     assert_eq!(told(&node, "agent-limited", "no-inotify").await?, 1, "once, whoever finds it");
+    assert_eq!(of_the_machine()?, before, "the machine's own limit is left alone");
     Ok(())
 }
 
