@@ -37,6 +37,7 @@ pub fn bootstrap(api: &ApiServer, node: &Node) -> Result<()> {
 /// The files cannot be written.
 pub fn renewal(api: &ApiServer, node: &Node) -> Result<()> {
     bootstrap(api, node)?;
+    std::fs::write(node.pki().join("cluster-ca.crt"), api.ca_pem())?;
     let hour = Duration::from_secs(3_600);
     in_force(node, &api.issue_node_certificate("node-a", now() - 50 * hour, now() + 22 * hour)?)
 }
@@ -65,6 +66,9 @@ pub fn quarantine(api: &ApiServer, node: &Node) -> Result<()> {
 fn in_force(node: &Node, pem: &str) -> Result<()> {
     let dated = node.pki().join(format!("kubelet-client-{BEFORE}-00-00-00.pem"));
     std::fs::write(&dated, pem)?;
+    // Installed long ago: what has just been installed is not renewed yet, whatever its dates are.
+    let long_ago = now() - Duration::from_secs(50 * 3_600);
+    std::fs::File::options().append(true).open(&dated)?.set_modified(long_ago)?;
     std::os::unix::fs::symlink(&dated, node.current())?;
     Ok(())
 }

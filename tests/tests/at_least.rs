@@ -1,11 +1,12 @@
 //! "Make sure that so much of the certificate's life is left", as it is asked before a reboot: over the command line and the socket.
 
 use std::process::Output;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use tests::apiserver::{ApiServer, Options};
 use tests::node::Node;
+use tokio::time::Instant;
 
 const SOON: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ async fn joined() -> Result<(ApiServer, Node)> {
     Ok((api, node))
 }
 
+#[expect(clippy::expect_used, reason = "a test that finds none has failed")]
 fn of(status: &Status, kind: ForecastKind) -> &Forecast {
     status.certificates.forecasts.iter().find(|forecast| forecast.kind == kind).expect("all of them, always")
 }

@@ -104,6 +104,7 @@ fn printing_the_plan_changes_nothing() -> Result<()> {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let told = text(&output.stdout);
     assert!(told.contains("mkdir -p /etc/kubernetes/manifests\n"), "{told}");
+    assert!(told.contains("# /etc/kubernetes/kubeconfig root's own, 0600\n"), "{told}");
     assert!(told.contains("\n    quay.io/poseidon/kubelet:v1.36.2 \\\n    --config="), "{told}");
     let (_, output) = host.kubelet(&["--print", "--json"])?;
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout)?;

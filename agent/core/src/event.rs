@@ -34,39 +34,39 @@ pub struct Event {
 /// Every field an event may carry beside its name, without the `EYEWALL_` prefix. Closed, because people write
 /// alerts and dashboards on them. Times are RFC 3339, hashes and serials lower-case hex. None can hold a secret.
 pub const FIELDS: &[&str] = &[
-    "attempts",     // how often it was tried
-    "check",        // a posture check
-    "command",      // what a peer of the socket asked for: `certificates-renew`
-    "credential",   // with which identity: `bootstrap` or `node`
-    "csr",          // the name of the signing request
-    "evidence",     // what a posture check was judged by
-    "file",         // the file it is about
-    "files",        // several of them, separated by blanks
-    "gid",          // the group of a peer
-    "image",        // an image reference, digest included if there is one
-    "kind",         // the reason's machine word
-    "moved_to",     // where a file went
-    "names",        // what a serving certificate is for: DNS names and IP addresses, separated by blanks
-    "next_at",      // when the next attempt is
-    "node",         // the node's name
-    "not_after",    // the end of a certificate
-    "not_before",   // its start
-    "pid",          // the process of a peer
-    "position",     // which of the images; 0 is the first
-    "renew_at",     // when a certificate's renewal begins
-    "runtime",      // `podman` or `docker`
-    "serial",       // the serial of a certificate
-    "sha256",       // the hash of its DER; the API server's `credential-id` names the same
-    "skew_seconds", // how far a clock is ahead or was set ahead; negative: behind, back
-    "state",        // a certificate state
-    "state_before", // the one it was in
-    "task",         // a loop of the agent
-    "uid",          // the user of a peer
-    "unit",         // a systemd unit
-    "until",        // an instant to which something holds
-    "verdict",      // of a posture check: `pass`, `fail`, `unknown`, `not-applicable`, `waived`
+    "attempts",       // how often it was tried
+    "check",          // a posture check
+    "command",        // what a peer of the socket asked for: `certificates-renew`
+    "credential",     // with which identity: `bootstrap` or `node`
+    "csr",            // the name of the signing request
+    "evidence",       // what a posture check was judged by
+    "file",           // the file it is about
+    "files",          // several of them, separated by blanks
+    "gid",            // the group of a peer
+    "image",          // an image reference, digest included if there is one
+    "kind",           // the reason's machine word
+    "moved_to",       // where a file went
+    "names",          // what a serving certificate is for: DNS names and IP addresses, separated by blanks
+    "next_at",        // when the next attempt is
+    "node",           // the node's name
+    "not_after",      // the end of a certificate
+    "not_before",     // its start
+    "pid",            // the process of a peer
+    "position",       // which of the images; 0 is the first
+    "renew_at",       // when a certificate's renewal begins
+    "runtime",        // `podman` or `docker`
+    "serial",         // the serial of a certificate
+    "sha256",         // the hash of its DER; the API server's `credential-id` names the same
+    "skew_seconds",   // how far a clock is ahead or was set ahead; negative: behind, back
+    "state",          // a certificate state
+    "state_before",   // the one it was in
+    "task",           // a loop of the agent
+    "uid",            // the user of a peer
+    "unit",           // a systemd unit
+    "until",          // an instant to which something holds
+    "verdict",        // of a posture check: `pass`, `fail`, `unknown`, `not-applicable`, `waived`
     "verdict_before", // the one before
-    "version",      // the agent's
+    "version",        // the agent's
 ];
 
 /// `units/eyewall.catalog`: what `journalctl -x` shows below an entry, in the format of

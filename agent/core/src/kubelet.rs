@@ -19,7 +19,7 @@ pub use image::{Attempt, Missed, Started, Unavailable, image_in_use, outdated};
 pub use mounts::Mount;
 pub use runtime::{ALL, CONTAINER, DOCKER, PODMAN, Runtime, choose};
 
-use crate::config::{Config, Image};
+use crate::config::{Config, Image, Owner};
 use crate::hostname::NodeName;
 use crate::os::Os;
 
@@ -43,6 +43,8 @@ pub struct Plan {
     pub runtime: Runtime,
     /// Directories that must be there, made with those above them.
     pub directories: Vec<PathBuf>,
+    /// The bootstrap kubeconfig, if it is to be made root's own, 0600.
+    pub root_only: Option<PathBuf>,
     /// The cluster's CA for the kubelet's own server (`clientCAFile`), from the bootstrap kubeconfig.
     pub authority: PathBuf,
     /// The KubeletConfiguration; written only if it is absent.
@@ -118,6 +120,7 @@ pub fn plan(config: &Config, host: &Host, named: Option<&NodeName>, extra: &[Str
     Ok(Plan {
         runtime: host.runtime,
         directories,
+        root_only: root_only(config),
         configuration_text: configuration::configuration(config, host, &authority),
         authority,
         configuration,
@@ -148,6 +151,12 @@ impl Plan {
 /// What Typhoon's `ExecStartPre=mkdir -p` lines make.
 const FIXED_DIRECTORIES: [&str; 4] =
     ["/etc/cni/net.d", "/etc/kubernetes/manifests", "/opt/cni/bin", "/var/lib/kubelet/volumeplugins"];
+
+/// Who only observes changes no file of others.
+fn root_only(config: &Config) -> Option<PathBuf> {
+    let is_wanted = config.cluster.bootstrap_kubeconfig_root_only && config.certificates.owner == Owner::Eyewall;
+    is_wanted.then(|| config.cluster.bootstrap_kubeconfig.clone())
+}
 
 /// The CA of those who may call the kubelet, `/etc/kubernetes/ca.crt` on Typhoon: beside the KubeletConfiguration that names it.
 pub fn authority(config: &Config) -> PathBuf {

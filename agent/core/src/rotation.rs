@@ -6,9 +6,9 @@
 
 mod attempt;
 pub mod clock;
-pub mod forecast;
 pub mod clock_step;
 mod doubt;
+pub mod forecast;
 mod held;
 mod schedule;
 mod watching;

@@ -64,9 +64,5 @@ fn authority(pem: &str) -> Option<AuthorityView> {
     }
     // A bundle of old and new CA lives as long as its longest-lived member.
     let longest = views.into_iter().max_by_key(|view| view.not_after)?;
-    Some(AuthorityView {
-        subject: longest.subject,
-        not_after: longest.not_after,
-        not_before: Some(longest.not_before),
-    })
+    Some(AuthorityView { subject: longest.subject, not_after: longest.not_after, not_before: Some(longest.not_before) })
 }

@@ -69,15 +69,15 @@ impl Files {
     ///
     /// # Errors
     /// As [`Files::load`].
-    pub fn load_with(&self, drop_in: Source) -> Result<Loaded, Faults> {
+    pub fn load_with(&self, drop_in: &Source) -> Result<Loaded, Faults> {
         self.read_all(Some(drop_in))
     }
 
-    fn read_all(&self, more: Option<Source>) -> Result<Loaded, Faults> {
+    fn read_all(&self, more: Option<&Source>) -> Result<Loaded, Faults> {
         let mut faults = Vec::new();
         let mut sources = Vec::new();
         let mut drop_ins = self.drop_ins(&mut faults);
-        if let Some(more) = &more {
+        if let Some(more) = more {
             drop_ins.push(PathBuf::from(&more.name));
             drop_ins.sort();
             drop_ins.dedup();
@@ -85,7 +85,7 @@ impl Files {
         let mut paths = vec![self.path.clone()];
         paths.append(&mut drop_ins);
         for path in &paths {
-            if let Some(more) = more.as_ref().filter(|more| Path::new(&more.name) == path) {
+            if let Some(more) = more.filter(|more| Path::new(&more.name) == path) {
                 sources.push(more.clone());
                 continue;
             }

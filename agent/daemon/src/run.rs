@@ -11,7 +11,9 @@ use eyewall_core::kubelet::take_over::commands;
 use eyewall_core::kubelet::wedge::Policy;
 use eyewall_core::posture::PostureStatus;
 use eyewall_core::rotation::LOOK_AGAIN;
-use eyewall_core::status::{AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, ServingStatus, Status};
+use eyewall_core::status::{
+    AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, ServingStatus, Status,
+};
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +25,9 @@ use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
-use crate::{api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket, textfile};
+use crate::{
+    api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket, textfile,
+};
 
 /// Whoever wants the posture judged now; more than this at once are refused.
 const JUDGEMENTS: usize = 4;
@@ -59,7 +63,8 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
         .max_blocking_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
         .build();
-    let done = runtime.context("the runtime cannot be made").and_then(|runtime| runtime.block_on(run(files, loaded, sink)));
+    let done =
+        runtime.context("the runtime cannot be made").and_then(|runtime| runtime.block_on(run(files, loaded, sink)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -203,12 +208,7 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
 }
 
 /// Composes the page anew whenever a part of it changes, and keeps systemd's sentence.
-async fn compose(
-    mut page: Page,
-    status: watch::Sender<Arc<Status>>,
-    supervisor: &mut Supervisor,
-    sink: journal::Sink,
-) {
+async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor: &mut Supervisor, sink: journal::Sink) {
     let mut ready = false;
     let mut limits = page.limits.changes();
     loop {

@@ -199,7 +199,7 @@ mod tests {
         scene.write_to(Some("collector/eyewall.prom")).await;
         tokio::time::sleep(5 * EVERY).await;
         let failed = ("metrics-not-written".to_owned(), Some("disk-error".to_owned()));
-        assert_eq!(scene.told(), [failed.clone()], "once, not each minute");
+        assert_eq!(scene.told(), std::slice::from_ref(&failed), "once, not each minute");
         std::fs::create_dir(scene.path("collector")).unwrap();
         tokio::time::sleep(2 * EVERY).await;
         assert!(scene.path("collector/eyewall.prom").exists());

@@ -38,5 +38,5 @@ async fn timedate() -> zbus::Result<bool> {
     let reply =
         connection.call_method(Some(TIMEDATE), PATH, Some(PROPERTIES), "Get", &(TIMEDATE, "NTPSynchronized")).await?;
     let value: OwnedVariant = reply.body().deserialize()?;
-    Ok(bool::try_from(value)?)
+    bool::try_from(value)
 }

@@ -95,7 +95,12 @@ async fn observed(scene: &Scene, vm: &Vm) -> Result<()> {
     told(vm, &CERTIFICATE_RENEWED_BY_KUBELET).await?;
     let names = |files: &BTreeSet<String>| -> BTreeSet<String> {
         // The others begin with a hash.
-        files.iter().filter(|line| line.starts_with('/')).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+        files
+            .iter()
+            .filter(|line| line.starts_with('/'))
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect()
     };
     let after = files(vm).await?;
     for name in names(&after).difference(&names(&before)) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::kubernetes::{label_fault, taint_fault};
 use super::table::Table;
 use super::value::{
-    address, auto_or, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fraction, fractions, images, is_check_id, node_name,
-    path, service, textfile, time_zone, waiver, window, word,
+    address, auto_or, boolean, count, dns_name, duration, endpoint, endpoint_or_none, fraction, fractions, images,
+    is_check_id, node_name, path, service, textfile, time_zone, waiver, window, word,
 };
 use super::{Config, LockChoice, OnDrainTimeout, OsChoice, Owner, Role, RuntimeChoice};
 

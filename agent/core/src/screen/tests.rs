@@ -7,9 +7,7 @@ use crate::cert::CertView;
 use crate::config::Certificates;
 use crate::rotation::forecast::{Facts, Thresholds, forecasts, may_stay_off_until};
 use crate::rotation::schedule;
-use crate::status::{
-    AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RecoveryView, RequestView,
-};
+use crate::status::{AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RecoveryView, RequestView};
 
 const HOUR: u64 = 3_600;
 /// 2026-11-24T02:15:08Z.

@@ -5,8 +5,8 @@
 
 mod answer;
 mod connect;
-mod dial;
 pub mod csr;
+mod dial;
 pub mod node;
 pub mod review;
 

@@ -41,7 +41,7 @@ use crate::renewals::Wished;
 use crate::store::Store;
 use crate::supervisor::Heartbeat;
 use observe::{Looker, World};
-use publish::Publisher;
+use publish::{Look, Publisher};
 use wishes::Wishes;
 
 /// After a write of our own failed while nothing is being asked for.
@@ -204,7 +204,15 @@ impl Task {
         let mut seen = self.seen(&world);
         seen.wish = self.wishes.settle(now, &seen, &policy);
         let decision = rotation::decide(now, &seen, &policy);
-        self.publisher.publish(now, &policy, &thresholds, &world, &self.memory, &decision, fault.as_ref());
+        let look = Look {
+            policy: &policy,
+            thresholds: &thresholds,
+            world: &world,
+            memory: &self.memory,
+            decision: &decision,
+            fault: fault.as_ref(),
+        };
+        self.publisher.publish(now, &look);
         let done = match decision.step {
             Step::Idle { until } => match fault {
                 None => return Next::Wait(until),

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use eyewall_core::cert::{CertView, NODES};
 use eyewall_core::config::{Config, Owner};
 use eyewall_core::csr::CLIENT;
-use eyewall_core::kubeconfig::Ca;
 use eyewall_core::hostname::{NodeName, NodeNameFault, node_name};
+use eyewall_core::kubeconfig::Ca;
 use eyewall_core::rotation::{Anchor, Current, Request};
 use eyewall_core::secret::Secret;
 use eyewall_core::status::Reason;
@@ -95,7 +95,8 @@ impl Looker {
         if world.request.is_some() || world.request_fault.is_some() {
             return world;
         }
-        let mut paths = vec![kubeconfig.clone(), store.current(), store.authority(), store.kubeconfig.clone(), store.request()];
+        let mut paths =
+            vec![kubeconfig.clone(), store.current(), store.authority(), store.kubeconfig.clone(), store.request()];
         if let Ok(joined) = &world.bootstrap
             && let Ca::File(path) = &joined.bootstrap.ca
         {

@@ -24,6 +24,18 @@ use crate::events::Events;
 /// minutes and hours, and an alert on the increase within five minutes is to fire for both.
 const ERROR_EVERY: Duration = Duration::from_secs(60);
 
+/// One look: what was seen, by which rules it was judged, and what was decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub policy: &'a Policy,
+    pub thresholds: &'a Thresholds,
+    pub world: &'a World,
+    pub memory: &'a Memory,
+    pub decision: &'a Decision,
+    /// An own write that failed: it is the reason that counts, whatever was decided.
+    pub fault: Option<&'a Reason>,
+}
+
 /// Holds what was told last, so that only changes are told.
 #[derive(Debug)]
 pub struct Publisher {
@@ -73,16 +85,8 @@ impl Publisher {
     }
 
     /// Tells a decision. `fault` is an own write that failed: it is the reason that counts, whatever was decided.
-    pub fn publish(
-        &mut self,
-        now: SystemTime,
-        policy: &Policy,
-        thresholds: &Thresholds,
-        world: &World,
-        memory: &Memory,
-        decision: &Decision,
-        fault: Option<&Reason>,
-    ) {
+    pub fn publish(&mut self, now: SystemTime, look: &Look<'_>) {
+        let Look { policy, thresholds, world, memory, decision, fault } = *look;
         let failing = memory.last.as_ref().is_some_and(|last| is_failure(&last.outcome));
         let counted_lately = self.counted.is_some_and(|counted| counted.elapsed() < ERROR_EVERY);
         if failing && decision.state != State::Valid && !counted_lately {

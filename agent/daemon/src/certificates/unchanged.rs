@@ -77,6 +77,14 @@ mod tests {
 
     type Change = fn(&Path);
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel's clock moves in ticks and is not paused with the test's"
+    )]
+    fn let_the_kernels_clock_tick() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn every_change_is_seen() {
         let cases: &[(&str, Change, bool)] = &[
@@ -120,8 +128,7 @@ mod tests {
             assert!(!soon.still_is(), "{name}: it was read a moment ago");
             tokio::time::advance(SETTLED).await;
             let settled = Unchanged::of(paths, Some(soon));
-            // The kernel's clock moves in ticks.
-            std::thread::sleep(Duration::from_millis(20));
+            let_the_kernels_clock_tick();
             change(root);
             assert_eq!(settled.still_is(), *want, "{name}");
         }

@@ -113,8 +113,14 @@ impl Followed {
         let (config_tx, config) = watch::channel(Arc::new(loaded.config.clone()));
         let (status_tx, status) = watch::channel(super::status(&loaded, Time::from_unix(0)));
         let events = Events::new();
-        let task =
-            tokio::spawn(follow(Deps { files, loaded, config: config_tx, status: status_tx, events: events.clone(), limits: crate::limits::Limits::new(events.clone()) }));
+        let task = tokio::spawn(follow(Deps {
+            files,
+            loaded,
+            config: config_tx,
+            status: status_tx,
+            events: events.clone(),
+            limits: crate::limits::Limits::new(events.clone()),
+        }));
         Self { config, status, events, task }
     }
 

@@ -132,7 +132,10 @@ fn make_root_only(path: &Path) -> Result<Option<String>, Hindrance> {
         return Ok(None);
     }
     if !meta.is_file() {
-        return Err(Hindrance::Left("bootstrap-kubeconfig-is-no-file", "it is not a regular file; put a kubeconfig there"));
+        return Err(Hindrance::Left(
+            "bootstrap-kubeconfig-is-no-file",
+            "it is not a regular file; put a kubeconfig there",
+        ));
     }
     if meta.nlink() != 1 {
         let why = "it has a second name, so it may be another's file; put a copy of it there";
@@ -140,7 +143,8 @@ fn make_root_only(path: &Path) -> Result<Option<String>, Hindrance> {
     }
     let above = std::fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
     if above.uid() != 0 || above.mode() & WORLD != 0 {
-        let why = "its directory is not root's alone, so anybody might put another file there; keep it in /etc/kubernetes";
+        let why =
+            "its directory is not root's alone, so anybody might put another file there; keep it in /etc/kubernetes";
         return Err(Hindrance::Left("bootstrap-kubeconfig-in-open-directory", why));
     }
     // The owner first: who was the owner could take a mode back.

@@ -206,17 +206,14 @@ fn lay_out(request: &Request, plan: &Plan, events: &Events) -> Result<(), StartF
         Owner::Kubelet => place::no_placeholder(root, &config.certificates.directory)?,
     }
     serving::prepare(root, config, crate::clock::now(), events)?;
-    let bootstrap = &config.cluster.bootstrap_kubeconfig;
-    if config.certificates.owner == Owner::Eyewall && config.cluster.bootstrap_kubeconfig_root_only {
-        match place::root_only(root, bootstrap) {
+    if let Some(file) = &plan.root_only {
+        match place::root_only(root, file) {
             RootOnly::AsItWas => {}
-            RootOnly::Made(before) => {
-                tracing::info!("{} is root's alone now; it was {before}", bootstrap.display());
-            }
+            RootOnly::Made(before) => tracing::info!("{} is root's alone now; it was {before}", file.display()),
             RootOnly::Left(reason) => tracing::warn!(eyewall_kind = %reason.kind, "{}", reason.message),
         }
     }
-    match place::authority(root, bootstrap, plan)? {
+    match place::authority(root, &config.cluster.bootstrap_kubeconfig, plan)? {
         Authority::AsItWas => {}
         Authority::Written => tracing::info!("{} was written", plan.authority.display()),
         Authority::Kept(reason) => {

@@ -36,7 +36,8 @@ pub async fn of_selinux(paths: &Paths, at: Time, within: Duration) -> Option<Act
 fn in_log(paths: &Paths, at: Time) -> Option<Actor> {
     let (text, _) = selinux::tail(&paths.at("/var/log/audit/audit.log")).ok()?;
     text.lines().rev().take(200).filter_map(Record::parse).find_map(|record| match record {
-        Record::Mode { at: when, login_uid: Some(login_uid), .. } | Record::Policy { at: when, login_uid: Some(login_uid) }
+        Record::Mode { at: when, login_uid: Some(login_uid), .. }
+        | Record::Policy { at: when, login_uid: Some(login_uid) }
             if when.abs_diff(at.unix()) <= NEAR =>
         {
             Some(Actor { login_uid, session: None })
@@ -49,7 +50,17 @@ fn in_log(paths: &Paths, at: Time) -> Option<Actor> {
 async fn in_journal(at: Time) -> Option<Actor> {
     let program = command::find(JOURNALCTL).ok()?;
     let since = format!("--since=@{}", at.unix().saturating_sub(NEAR));
-    let arguments = ["--output=json", "--no-pager", "--lines=20", &since, "_TRANSPORT=audit", "_AUDIT_TYPE=1404", "+", "_TRANSPORT=audit", "_AUDIT_TYPE=1403"];
+    let arguments = [
+        "--output=json",
+        "--no-pager",
+        "--lines=20",
+        &since,
+        "_TRANSPORT=audit",
+        "_AUDIT_TYPE=1404",
+        "+",
+        "_TRANSPORT=audit",
+        "_AUDIT_TYPE=1403",
+    ];
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let said = command::run(program, &arguments, JOURNAL_WITHIN).await.ok()?;
     said.out.lines().rev().find_map(|line| {

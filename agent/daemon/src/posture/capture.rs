@@ -61,7 +61,10 @@ pub fn is_file(source: &Source) -> bool {
 pub fn files(paths: &Paths, source: &'static Source) -> Vec<(String, Capture)> {
     let (scheme, rest) = scheme(source.id);
     let Some(path) = paths.fill(rest) else {
-        return vec![(source.id.to_owned(), Capture::failed("no-such-key", "The id names a key that the agent does not know."))];
+        return vec![(
+            source.id.to_owned(),
+            Capture::failed("no-such-key", "The id names a key that the agent does not know."),
+        )];
     };
     let Some(directory) = path.strip_suffix("/*") else {
         return vec![(source.id.to_owned(), one(scheme, source, &paths.at(&path)))];

@@ -69,10 +69,8 @@ pub fn listing(path: &Path) -> Capture {
             if entries.len() >= ENTRIES_MAX {
                 return Ok(None);
             }
-            entries.push(Entry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                kind: kind(entry.file_type()?),
-            });
+            entries
+                .push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind: kind(entry.file_type()?) });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Some(entries))
@@ -100,10 +98,9 @@ fn kind(found: std::fs::FileType) -> FileKind {
 pub fn why_not(path: &Path, error: &io::Error) -> Capture {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Capture::Missing,
-        io::ErrorKind::PermissionDenied => Capture::Denied(format!(
-            "reading {} needs CAP_DAC_READ_SEARCH, and SELinux must allow it",
-            path.display()
-        )),
+        io::ErrorKind::PermissionDenied => {
+            Capture::Denied(format!("reading {} needs CAP_DAC_READ_SEARCH, and SELinux must allow it", path.display()))
+        }
         _ => Capture::failed("not-readable", &format!("{}: {error}", path.display())),
     }
 }

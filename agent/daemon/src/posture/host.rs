@@ -87,10 +87,7 @@ pub fn kubelet_argv(paths: &Paths) -> Capture {
 pub fn kubelet_image(paths: &Paths) -> Capture {
     let store = paths.at("/var/lib/containers/storage");
     let read = |name: &str| read_text(&store.join(name), STORE_MAX);
-    let (containers, images) = match (
-        read("overlay-containers/containers.json"),
-        read("overlay-images/images.json"),
-    ) {
+    let (containers, images) = match (read("overlay-containers/containers.json"), read("overlay-images/images.json")) {
         (Ok(containers), Ok(images)) => (containers, images),
         (Err(error), _) | (_, Err(error)) => return why_not(&store, &error),
     };
@@ -135,7 +132,8 @@ pub async fn inhibitors(bus: &Bus) -> Capture {
     type Row = (String, String, String, String, u32, u32);
     let listed = async {
         let who = "org.freedesktop.login1";
-        let reply = bus.call(who, "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "ListInhibitors", &()).await?;
+        let reply =
+            bus.call(who, "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "ListInhibitors", &()).await?;
         let body = reply.body();
         Ok::<Vec<Row>, UnitFault>(body.deserialize()?)
     };

@@ -127,8 +127,7 @@ impl Ask<'_> {
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }
-        let request =
-            request.body(Empty::<Bytes>::new()).map_err(|error| AskFault::Unreachable(error.to_string()))?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| AskFault::Unreachable(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(no_http)?;
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, BODY_MAX).collect().await {
@@ -158,7 +157,11 @@ fn told(error: &hyper::Error) -> String {
 fn alert(error: &hyper::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        if inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if inner
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
             return true;
         }
         cause = inner.source();
@@ -188,7 +191,9 @@ mod tests {
 
     async fn ask(address: SocketAddr) -> Result<Answer, AskFault> {
         let within = Duration::from_millis(500);
-        Ask { address, tls: None, method: Method::GET, path: "/", headers: &[("Metadata", "true")], within }.send().await
+        Ask { address, tls: None, method: Method::GET, path: "/", headers: &[("Metadata", "true")], within }
+            .send()
+            .await
     }
 
     #[tokio::test]

@@ -139,9 +139,7 @@ impl<'a> Round<'a> {
                 Err(capture) => capture,
             },
             "probe:selinuxfs" => selinux::file_system(self.paths),
-            "probe:zincati-metrics" => {
-                probes::zincati(&self.paths.at("/run/zincati/public/metrics.promsock")).await
-            }
+            "probe:zincati-metrics" => probes::zincati(&self.paths.at("/run/zincati/public/metrics.promsock")).await,
             "proc:agent-mounts" => self.of_agent(source, "mountinfo").await,
             "proc:agent-status" => self.of_agent(source, "status").await,
             "proc:contexts" => selinux::contexts(self.paths),

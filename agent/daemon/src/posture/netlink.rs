@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use eyewall_core::posture::read::sock_diag::{self, Family, Listener, Protocol};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
+    sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use tokio::io::unix::AsyncFd;

@@ -157,7 +157,9 @@ pub async fn metadata(kernel_line: &str, address: SocketAddr) -> Capture {
 
 fn view(answer: &Result<Answer, AskFault>) -> metadata::Answer<'_> {
     match answer {
-        Ok(Answer { status, body: Some(body), .. }) => metadata::Answer::Http { status: *status, body: body.as_slice() },
+        Ok(Answer { status, body: Some(body), .. }) => {
+            metadata::Answer::Http { status: *status, body: body.as_slice() }
+        }
         Ok(Answer { body: None, .. }) => metadata::Answer::TooLong,
         Err(_) => metadata::Answer::Silence,
     }

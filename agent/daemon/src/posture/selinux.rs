@@ -95,7 +95,8 @@ pub fn pod_contexts(paths: &Paths) -> Capture {
         let Ok(context) = context(&paths.at("/proc").join(first)) else { return };
         // The sandbox's own process is called pause, in a domain of its pod; it is a container like the others.
         let known = pods.iter().find(|(known, ..)| *known == uid);
-        let (namespace, pod) = known.map_or((String::new(), uid), |(_, namespace, name)| (namespace.clone(), name.clone()));
+        let (namespace, pod) =
+            known.map_or((String::new(), uid), |(_, namespace, name)| (namespace.clone(), name.clone()));
         containers.push(ContainerContext { namespace, pod, context });
     }) && error.kind() != io::ErrorKind::NotFound
     {
@@ -240,7 +241,9 @@ pub fn denials(paths: &Paths, booted_at: Time) -> Capture {
         Err(error) => {
             let lacks = match error.kind() {
                 io::ErrorKind::NotFound => "no /var/log/audit/audit.log: auditd does not run".to_owned(),
-                io::ErrorKind::PermissionDenied => "CAP_DAC_READ_SEARCH, or SELinux' permission to read the audit log".to_owned(),
+                io::ErrorKind::PermissionDenied => {
+                    "CAP_DAC_READ_SEARCH, or SELinux' permission to read the audit log".to_owned()
+                }
                 _ => error.to_string(),
             };
             return Capture::record(&Denials {
@@ -275,7 +278,9 @@ pub fn denials(paths: &Paths, booted_at: Time) -> Capture {
         }
         counted.count += 1;
         counted.permissive += u64::from(denial.permissive);
-        let kind = |context: &str| Context::parse(context).map_or_else(|| context.to_owned(), |context| context.domain.to_owned());
+        let kind = |context: &str| {
+            Context::parse(context).map_or_else(|| context.to_owned(), |context| context.domain.to_owned())
+        };
         if counted.recent.len() >= RECENT {
             counted.recent.remove(0);
         }
@@ -307,6 +312,7 @@ pub fn tail(path: &Path) -> io::Result<(String, bool)> {
     file.take(LOG_TAIL).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // The first line is cut.
-    let text = if from == 0 { text } else { text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default() };
+    let text =
+        if from == 0 { text } else { text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default() };
     Ok((text, from == 0))
 }

@@ -57,8 +57,13 @@ fn is_news(message: &zbus::Message) -> bool {
 async fn subscribe() -> Option<(Bus, MessageStream)> {
     let bus = Bus::connect().await.ok()?;
     bus.call(SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe", &()).await.ok()?;
-    let rule =
-        MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD).interface(MANAGER).path(MANAGER_PATH).build().ok()?;
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(SYSTEMD)
+        .interface(MANAGER)
+        .path(MANAGER_PATH)
+        .build()
+        .ok()?;
     let stream = timeout(WITHIN, MessageStream::for_match_rule(rule, bus.connection(), None)).await.ok()?.ok()?;
     Some((bus, stream))
 }

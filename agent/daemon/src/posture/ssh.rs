@@ -204,9 +204,15 @@ mod tests {
 
     #[test]
     fn account_names_cannot_be_options() {
-        for (name, want) in
-            [("core", true), ("_chrony", true), ("a.b-c_9", true), ("-oProxyCommand=x", false), ("", false), ("a b", false), ("a@b", false)]
-        {
+        for (name, want) in [
+            ("core", true),
+            ("_chrony", true),
+            ("a.b-c_9", true),
+            ("-oProxyCommand=x", false),
+            ("", false),
+            ("a b", false),
+            ("a@b", false),
+        ] {
             assert_eq!(is_account(name), want, "{name}");
         }
     }

@@ -143,7 +143,9 @@ async fn effective(paths: &Paths, accounts: &[Account], addresses: &[String], fo
                 }
                 Capture::text(&said.out)
             }
-            Ok(said) => Capture::failed("exit-status", said.err.lines().last().unwrap_or("sshd -T ends without a word")),
+            Ok(said) => {
+                Capture::failed("exit-status", said.err.lines().last().unwrap_or("sshd -T ends without a word"))
+            }
             Err(fault) => Capture::failed("not-run", &fault.to_string()),
         };
         found.push((EFFECTIVE.member(&specification), capture));
@@ -224,7 +226,8 @@ fn keys(paths: &Paths, accounts: &[Account], settings: Option<&Settings>, found:
     };
     let mut files = Vec::new();
     let mut looked_at = Vec::new();
-    for account in accounts.iter().filter(|account| account.can_log_in() || account.uid == 0 || account.name == "core") {
+    for account in accounts.iter().filter(|account| account.can_log_in() || account.uid == 0 || account.name == "core")
+    {
         looked_at.push(account.name.clone());
         for pattern in key_files(account, settings) {
             for path in expand(paths, &pattern) {
@@ -331,12 +334,7 @@ fn host_key(answer: &Result<ssh::Answer, CommandFault>) -> Capture {
 }
 
 /// Asks which of core's keys would be taken, and whether one that was made a moment ago and lies nowhere would be.
-async fn queried(
-    paths: &Paths,
-    accounts: &[Account],
-    scratch: &Path,
-    asker: &mut Asker,
-) -> Capture {
+async fn queried(paths: &Paths, accounts: &[Account], scratch: &Path, asker: &mut Asker) -> Capture {
     let Some(core) = accounts.iter().find(|account| account.name == "core") else { return Capture::Missing };
     let mut keys = BTreeMap::new();
     for path in key_files(core, &Settings::unknown()).iter().flat_map(|pattern| expand(paths, pattern)) {

@@ -102,7 +102,10 @@ pub async fn run(deps: Deps) {
     let notices = match SelinuxNotices::open() {
         Ok(notices) => Some(notices),
         Err(error) => {
-            tracing::info!("SELinux tells nothing here ({error}); its mode is looked at every {:?}", config.posture.interval);
+            tracing::info!(
+                "SELinux tells nothing here ({error}); its mode is looked at every {:?}",
+                config.posture.interval
+            );
             None
         }
     };
@@ -217,7 +220,8 @@ impl Task {
             .filter_map(|source| {
                 let (_, path) = capture::scheme(source.id);
                 // What the kernel makes up has no inotify worth the name, except the mode.
-                let made_up = (path.starts_with("/proc/") || path.starts_with("/sys/")) && path != "/sys/fs/selinux/enforce";
+                let made_up =
+                    (path.starts_with("/proc/") || path.starts_with("/sys/")) && path != "/sys/fs/selinux/enforce";
                 (path.starts_with('/') && !made_up).then_some(Path::new(path))
             })
             .collect()
@@ -248,11 +252,7 @@ impl Task {
                 watch.hear(*message, now);
             }
         }
-        let mut scope = BTreeSet::from([
-            "file:/sys/fs/selinux/enforce",
-            "node:selinux-watch",
-            STATUS.id,
-        ]);
+        let mut scope = BTreeSet::from(["file:/sys/fs/selinux/enforce", "node:selinux-watch", STATUS.id]);
         if messages.iter().any(|message| matches!(message, Message::PolicyLoad(_))) || messages.is_empty() {
             scope.extend([
                 "bytes:/sys/fs/selinux/policy",
@@ -299,7 +299,10 @@ impl Task {
             Ok(expect) => expect,
             Err(faults) => {
                 for fault in faults {
-                    tracing::error!(eyewall_kind = fault.kind(), "[posture]: {fault}; what was expected before stays in force");
+                    tracing::error!(
+                        eyewall_kind = fault.kind(),
+                        "[posture]: {fault}; what was expected before stays in force"
+                    );
                 }
                 return;
             }
@@ -308,8 +311,7 @@ impl Task {
         let now = (self.deps.clock)();
         let (paths, places) = (self.paths.clone(), self.places.clone());
         let mut round = Round::of_daemon(&paths, &places, node.as_ref(), now);
-        let mut evidence =
-            self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
+        let mut evidence = self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
         evidence.host = host(&round, os.id);
         let probes = *scope == Scope::Everything;
         let news = match Scratch::new(&self.deps.scratch) {
@@ -325,7 +327,10 @@ impl Task {
                 }
             }
             Err(error) => {
-                tracing::warn!("{} cannot be written ({error}): the posture is not looked at", self.deps.scratch.display());
+                tracing::warn!(
+                    "{} cannot be written ({error}): the posture is not looked at",
+                    self.deps.scratch.display()
+                );
                 BTreeSet::new()
             }
         };
@@ -433,7 +438,14 @@ fn files_and_sshd() -> BTreeSet<&'static str> {
 
 /// What systemd's doings may change.
 fn units() -> BTreeSet<&'static str> {
-    let own = ["dbus:units", "dbus:agent-unit", "netlink:sockets", "proc:contexts", "proc:kubelet-argv", "node:kubelet-image"];
+    let own = [
+        "dbus:units",
+        "dbus:agent-unit",
+        "netlink:sockets",
+        "proc:contexts",
+        "proc:kubelet-argv",
+        "node:kubelet-image",
+    ];
     own.into_iter().chain(sshd::sources_of_files().map(|source| source.id)).collect()
 }
 

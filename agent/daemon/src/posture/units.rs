@@ -48,10 +48,7 @@ impl From<zbus::Error> for UnitFault {
     fn from(error: zbus::Error) -> Self {
         match &error {
             zbus::Error::FDO(named)
-                if matches!(
-                    **named,
-                    zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)
-                ) =>
+                if matches!(**named, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) =>
             {
                 Self::Nobody(error.to_string())
             }
@@ -93,8 +90,7 @@ impl Bus {
     /// # Errors
     /// [`UnitFault`].
     pub async fn units(&self) -> Result<Units, UnitFault> {
-        type Row =
-            (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+        type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
         let none: &[&str] = &[];
         let reply = self.systemd("ListUnitsByPatterns", &(none, &["*.service", "*.socket"][..])).await?;
         let body = reply.body();
@@ -223,9 +219,7 @@ fn listens(properties: &Properties) -> Vec<String> {
     items
         .iter()
         .filter_map(|item| match item {
-            Variant::Structure(fields) => {
-                Some(fields.fields().iter().map(text).collect::<Vec<_>>().join(" "))
-            }
+            Variant::Structure(fields) => Some(fields.fields().iter().map(text).collect::<Vec<_>>().join(" ")),
             _ => None,
         })
         .collect()

@@ -101,11 +101,14 @@ fn line(store: &Store<impl Disk>, beyond: &mut Beyond, scene: &Scene, start: u64
     Ok(())
 }
 
-/// What can happen at a call: everything to the first line; to the line after it, which has only to come to the good end, a stop
-/// and one error of each kind that matters.
+/// What can happen at a call: everything to the first line; to the line after it, which has only to come to the good end, an error, and
+/// a stop where it makes a difference (before a look is before the change that follows it).
 fn faults(does: Does, is_first: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Stops];
     if !is_first {
+        if does == Does::Looks {
+            faults.clear();
+        }
         faults.push(Fault::Fails(Errno::EIO));
         return faults;
     }

@@ -14,14 +14,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use disk::{Disk, Kernel};
 use eyewall_core::cert::{self, CertFault};
 use eyewall_core::secret::Secret;
 use eyewall_core::status::Reason;
 use eyewall_core::time::Time;
-use disk::{Disk, Kernel};
 pub use files::StoreFault;
-pub use serving::SERVING;
 use files::{Files, Kind};
+pub use serving::SERVING;
 
 /// The link that the kubelet's kubeconfig names.
 pub const CURRENT: &str = "kubelet-client-current.pem";

@@ -192,6 +192,7 @@ fn show_json(planned: &Planned) -> String {
         "runtime": plan.runtime.id,
         "program": program,
         "directories": plan.directories,
+        "root_only": plan.root_only,
         "authority": plan.authority,
         "configuration": plan.configuration,
         "images": images,
@@ -206,6 +207,9 @@ fn show_text(planned: &Planned) -> String {
     let mut text = String::new();
     for directory in &plan.directories {
         text += &format!("mkdir -p {}\n", quoted(&directory.display().to_string()));
+    }
+    if let Some(file) = &plan.root_only {
+        text += &format!("# {} root's own, 0600\n", shown(file));
     }
     text += &format!("# {} from the bootstrap kubeconfig\n", shown(&plan.authority));
     text += &format!("# {} if it is absent\n", shown(&plan.configuration));

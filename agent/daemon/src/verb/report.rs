@@ -34,8 +34,9 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
 
 fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let client = Client::new(&global.socket_path());
-    let (status, story): (Status, Story) =
-        runtime()?.block_on(async { Ok::<_, anyhow::Error>((client.get("/v1/status").await?, client.get("/v1/events").await?)) })?;
+    let (status, story): (Status, Story) = runtime()?.block_on(async {
+        Ok::<_, anyhow::Error>((client.get("/v1/status").await?, client.get("/v1/events").await?))
+    })?;
     let page = render(&Document { status: &status, events: &story.events, now: Time(crate::clock::now()) });
     if args.output == Path::new("-") {
         print(&page);

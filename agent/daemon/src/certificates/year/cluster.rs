@@ -106,7 +106,7 @@ impl Cluster {
         let now = (self.0.clock)();
         let (status, answer) = match who.user(now) {
             None => self.note("refused", 401, json!({"kind": "Status", "message": "Unauthorized"})),
-            Some(user) => self.serve(&head.method, &head.uri.to_string(), &body, user, now),
+            Some(user) => self.serve(&head.method, &head.uri.to_string(), &body, &user, now),
         };
         let date = jiff::Timestamp::try_from(now).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let response = Response::builder().status(status).header(CONTENT_TYPE, "application/json").header(DATE, date);
@@ -118,7 +118,7 @@ impl Cluster {
         (status, answer)
     }
 
-    fn serve(&self, method: &Method, target: &str, body: &Value, user: Value, now: SystemTime) -> (u16, Value) {
+    fn serve(&self, method: &Method, target: &str, body: &Value, user: &Value, now: SystemTime) -> (u16, Value) {
         let name = |target: &str| target.rsplit(['/', '?', '&', '=']).next().unwrap_or_default().to_owned();
         match (method.as_str(), target) {
             ("GET", "/version") => self.note("version", 200, json!({"major": "1", "minor": "36"})),

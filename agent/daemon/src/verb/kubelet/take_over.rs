@@ -1,7 +1,7 @@
 //! `eyewall kubelet take-over`: the two files that make the kubelet.service of a Typhoon node eyewall's, from the kubelet that
 //! runs there now.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
@@ -53,7 +53,7 @@ fn run(
     )?;
     let fragment = take_over::fragment(&container)?;
     let (drop_in, toml) = (root.at(DROP_IN_PATH), files.drop_in_directory().join(FRAGMENT));
-    let merged = files.load_with(Source { name: toml.display().to_string(), text: fragment.clone() })?.config;
+    let merged = files.load_with(&Source { name: toml.display().to_string(), text: fragment.clone() })?.config;
     ensure!(
         merged.certificates.owner == Owner::Eyewall,
         "a file after {FRAGMENT} says owner = \"kubelet\": remove it (99-break-glass.toml?) or its line"
@@ -82,7 +82,7 @@ fn changes(container: &Container, plan: &Plan) -> String {
     gone.chain(new).collect()
 }
 
-fn write(path: &PathBuf, text: &str) -> anyhow::Result<()> {
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     files::make_directory(path.parent().unwrap_or(Path::new("/")), 0o755)?;
     Ok(files::write(path, text.as_bytes(), 0o644)?)
 }
