@@ -27,6 +27,10 @@ const DISK: &str = "4G";
 /// Where the kubelet's image lies on the host until it is loaded.
 const IMAGE: &str = "/var/lib/eyewall-vm/kubelet.tar";
 
+/// podman's generator of units from files that no node here has. It runs at each `systemctl daemon-reload`, and Debian's policy has
+/// no rule that lets it look into /run/containers; masked (systemd.generator(7)), it is denied nothing.
+const QUADLET: &str = "/etc/systemd/system-generators/podman-system-generator";
+
 /// Where eyewall's release lies on a host that Typhoon made, to be installed by hand.
 pub const RELEASE: &str = "/var/lib/eyewall-vm/release";
 
@@ -161,12 +165,15 @@ impl NodeSpec {
                 "config": {"merge": [{"source": data_url(&node)}]},
             },
             "passwd": {"users": [{"name": "root", "sshAuthorizedKeys": [ssh_key.trim()]}]},
-            "storage": {"files": [{
-                "path": "/etc/hostname",
-                "mode": 0o644,
-                "overwrite": true,
-                "contents": {"source": data_url(&format!("{}\n", self.name))},
-            }]},
+            "storage": {
+                "files": [{
+                    "path": "/etc/hostname",
+                    "mode": 0o644,
+                    "overwrite": true,
+                    "contents": {"source": data_url(&format!("{}\n", self.name))},
+                }],
+                "links": [{"path": QUADLET, "target": "/dev/null", "overwrite": true}],
+            },
             "systemd": {"units": units},
         }))
     }

@@ -7,6 +7,7 @@ mod clock;
 mod expect;
 mod expiry;
 mod first_boot;
+mod posture;
 mod power_cut;
 mod reboot;
 mod recovery;

@@ -94,16 +94,24 @@ pub async fn run_until(
         .map_err(not_run)?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let all = async {
-        let heard = async {
-            let heard = listen(err, enough).await;
-            if !matches!(heard, Ok((_, Heard::All))) {
-                // It may have ended meanwhile, which is what is wanted.
-                let _ = child.start_kill();
+        let (mut out, mut listening) = (std::pin::pin!(read(out)), std::pin::pin!(listen(err, enough)));
+        let mut said = None;
+        let heard = loop {
+            tokio::select! {
+                heard = &mut listening => break heard?,
+                out = &mut out, if said.is_none() => said = Some(out?),
             }
-            (heard, child.wait().await)
         };
-        let (out, (err, ended)) = tokio::join!(read(out), heard);
-        Ok::<_, std::io::Error>((out?, err?, ended?))
+        if heard.1 == Heard::All {
+            let said = match said {
+                Some(said) => said,
+                None => out.await?,
+            };
+            return Ok::<_, std::io::Error>((said, heard, child.wait().await?));
+        }
+        // It may have ended meanwhile, which is what is wanted. Nobody waits for its standard output: a child of its own may hold that.
+        let _ = child.start_kill();
+        Ok((Some(String::new()), heard, child.wait().await?))
     };
     let (out, err, ended) = match timeout(within, all).await {
         Ok(done) => done.map_err(not_run)?,

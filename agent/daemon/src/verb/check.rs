@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use eyewall_core::config::Config;
-use eyewall_core::posture::{Evidence, Expectations, Report, judge, render};
+use eyewall_core::posture::{ExpectationFault, Expectations, Report, judge, render};
 use eyewall_core::status::Health;
 
 use super::terminal::{Terminal, print};
 use super::{CONFIG, Global};
 use crate::posture::once;
+use crate::query::{Client, runtime};
 
 /// The flags of `eyewall check`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,9 @@ pub struct Args {
     /// In text: also by what each passing check was judged
     #[arg(long)]
     all: bool,
+    /// Show what the running daemon has judged, without a look of this process's own
+    #[arg(long, conflicts_with = "evidence", conflicts_with = "no_probes")]
+    daemon: bool,
     /// Ask nothing over the network: neither sshd nor a metadata service, nor ports of this host
     #[arg(long, conflicts_with = "evidence")]
     no_probes: bool,
@@ -54,7 +58,7 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
             return CONFIG.into();
         }
     };
-    match report(&config, args) {
+    match report(global, &config, args) {
         Ok(Ok(report)) => {
             let terminal = Terminal::of_stdout();
             let format = if args.json { Format::Json } else { args.format };
@@ -80,7 +84,12 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
 }
 
 /// The report, or the faults of `[posture]`.
-fn report(config: &Config, args: &Args) -> anyhow::Result<Result<Report, Vec<impl std::fmt::Display>>> {
+fn report(global: &Global, config: &Config, args: &Args) -> anyhow::Result<Result<Report, Vec<ExpectationFault>>> {
+    if args.daemon {
+        let client = Client::new(&global.socket_path());
+        let document = runtime()?.block_on(client.document("/v1/posture"))?;
+        return Ok(Ok(client.read(&document)?));
+    }
     let (evidence, expect) = match &args.evidence {
         Some(directory) => {
             let evidence = once::read(directory).with_context(|| format!("{}", directory.display()))?;
@@ -92,9 +101,5 @@ fn report(config: &Config, args: &Args) -> anyhow::Result<Result<Report, Vec<imp
             (evidence, Expectations::new(crate::host::os(config), config))
         }
     };
-    Ok(expect.map(|expect| judge_one(&evidence, &expect)))
-}
-
-fn judge_one(evidence: &Evidence, expect: &Expectations) -> Report {
-    judge(evidence, expect)
+    Ok(expect.map(|expect| judge(&evidence, &expect)))
 }
