@@ -115,18 +115,18 @@ async fn it_bootstraps_and_renews_itself() -> Result<()> {
 async fn a_good_kubeconfig_is_used_and_a_changed_file_is_not_seen() -> Result<()> {
     let api = ApiServer::start(Options::default()).await?;
     let mut kubelet = Kubelet::start(directory(&api)?, &[])?;
-    let first = kubelet.says("certificate serial=").await?;
+    let first = kubelet.says(": certificate serial=").await?;
     let directory = kubelet.kill().await?;
     let mut kubelet = Kubelet::start(directory, &[])?;
     kubelet.says("the kubeconfig is still good").await?;
-    assert_eq!(kubelet.says("certificate serial=").await?, first, "the same certificate");
+    assert_eq!(kubelet.says(": certificate serial=").await?, first, "the same certificate");
     kubelet.says("watch opened").await?;
     assert_eq!(api.csrs().len(), 1, "and no request");
     let hour = Duration::from_secs(3_600);
     std::fs::write(kubelet.path("other.pem"), api.issue_node_certificate("node-a", api.now(), api.now() + hour)?)?;
     std::fs::remove_file(kubelet.path(CURRENT))?;
     std::os::unix::fs::symlink(kubelet.path("other.pem"), kubelet.path(CURRENT))?;
-    let seen = timeout(Duration::from_secs(8), kubelet.says("certificate serial=")).await;
+    let seen = timeout(Duration::from_secs(8), kubelet.says(": certificate serial=")).await;
     assert!(seen.is_err(), "its memory counts, not the file: {seen:?}");
     Ok(())
 }

@@ -176,7 +176,8 @@ async fn a_node_is_good_when_its_unit_is_active_and_its_port_answers() -> Result
         ("kubelet-healthy", "kubelet-healthy"),
     ];
     assert_eq!(bench.story().await?, pairs(&told), "each change once");
-    assert_eq!((bench.systemd.count("Subscribe"), bench.systemd.count("RestartUnit")), (1, 0));
+    // Once for the kubelet's unit, and once for the posture, on a connection of its own.
+    assert_eq!((bench.systemd.count("Subscribe"), bench.systemd.count("RestartUnit")), (2, 0));
     Ok(())
 }
 

@@ -69,6 +69,10 @@ fn is_change(line: &str, own: &str) -> bool {
     {
         return false;
     }
+    // SELinux' notices are heard on a socket that has a number, not a name.
+    if call == "bind" && line.contains("AF_NETLINK") {
+        return false;
+    }
     // Its socket, and what is no file of the disk.
     let path = arguments.split('"').nth(1).unwrap_or_default();
     let is_own = path.starts_with(own) || path == "/dev/null" || path.starts_with("/proc/self/");

@@ -1,5 +1,6 @@
 //! `eyewall run`: the composition root. Only this file knows all tasks; they meet through the channels made here.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,8 +162,9 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
         heartbeat: posture_heartbeat,
         clock: clock::now,
         draw: host::draw,
-        state: posture::STATE.into(),
-        scratch: posture::SCRATCH.into(),
+        // systemd.exec(5): the first of the directories that the unit was given.
+        state: given_by_systemd("STATE_DIRECTORY"),
+        scratch: given_by_systemd("RUNTIME_DIRECTORY"),
     }));
     tokio::spawn(textfile::run(textfile::Deps {
         config: config_rx.clone(),
@@ -205,6 +207,13 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
     events.emit(&event::AGENT_STOPPING, "eyewall stops; the kubelet goes on", &[]);
     supervisor.stopping("stopping");
     Ok(())
+}
+
+/// A directory that systemd made for the unit; none where somebody started the agent by hand.
+fn given_by_systemd(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name)?;
+    let first = value.to_str()?.split(':').next()?;
+    (!first.is_empty()).then(|| first.into())
 }
 
 /// Composes the page anew whenever a part of it changes, and keeps systemd's sentence.

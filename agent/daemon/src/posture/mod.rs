@@ -21,8 +21,3 @@ pub mod task;
 pub mod units;
 
 pub use task::Posture;
-
-/// Where the history survives restarts: `StateDirectory=` of the unit.
-pub const STATE: &str = "/var/lib/eyewall";
-/// Where a probe's files may lie: `RuntimeDirectory=` of the unit.
-pub const SCRATCH: &str = "/run/eyewall";

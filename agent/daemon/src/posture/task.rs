@@ -70,10 +70,10 @@ pub struct Deps {
     pub clock: fn() -> SystemTime,
     /// In 0..1, for jitter.
     pub draw: fn() -> f64,
-    /// Where its history survives restarts (`/var/lib/eyewall`).
-    pub state: PathBuf,
-    /// Where files for a probe may lie (`/run/eyewall`).
-    pub scratch: PathBuf,
+    /// Where its history survives restarts (`StateDirectory=` of the unit); without, it is kept in memory only.
+    pub state: Option<PathBuf>,
+    /// Where files for a probe may lie (`RuntimeDirectory=` of the unit); without, nothing is asked over the network.
+    pub scratch: Option<PathBuf>,
 }
 
 /// What is published.
@@ -97,8 +97,8 @@ pub async fn run(deps: Deps) {
     let wake = Arc::new(Notify::new());
     let (hints, _) = Hints::new(Arc::clone(&wake));
     let config = Arc::clone(&deps.config.borrow());
-    let file = deps.state.join("posture.json");
-    let saved = load(&file);
+    let file = deps.state.as_ref().map(|state| state.join("posture.json"));
+    let saved = file.as_deref().map(load).unwrap_or_default();
     let notices = match SelinuxNotices::open() {
         Ok(notices) => Some(notices),
         Err(error) => {
@@ -148,7 +148,7 @@ struct Task {
     report: Option<Report>,
     history: History,
     watch: Option<Watch>,
-    file: PathBuf,
+    file: Option<PathBuf>,
     hints: Hints,
     /// When the network was asked last.
     probed: Option<Instant>,
@@ -313,24 +313,21 @@ impl Task {
         let mut round = Round::of_daemon(&paths, &places, node.as_ref(), now);
         let mut evidence = self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
         evidence.host = host(&round, os.id);
+        let scratch = self.deps.scratch.as_deref().map(Scratch::new).and_then(|made| {
+            made.inspect_err(|error| {
+                tracing::warn!("no files for probes can be made ({error}): nothing is asked over the network")
+            })
+            .ok()
+        });
+        let scope = if scratch.is_none() && *scope == Scope::Everything { &Scope::NoProbes } else { scope };
         let probes = *scope == Scope::Everything;
-        let news = match Scratch::new(&self.deps.scratch) {
-            Ok(scratch) => {
-                let given = Given { watch: self.watch.as_ref(), scratch: scratch.path() };
-                let swept = sweep(&mut round, &mut evidence, scope, &given);
-                match timeout(SWEEP_WITHIN, swept).await {
-                    Ok(news) => news,
-                    Err(_) => {
-                        tracing::warn!("a look at the host did not end within {} s", SWEEP_WITHIN.as_secs());
-                        BTreeSet::new()
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "{} cannot be written ({error}): the posture is not looked at",
-                    self.deps.scratch.display()
-                );
+        let given =
+            Given { watch: self.watch.as_ref(), scratch: scratch.as_ref().map_or(Path::new("/"), Scratch::path) };
+        let swept = sweep(&mut round, &mut evidence, scope, &given);
+        let news = match timeout(SWEEP_WITHIN, swept).await {
+            Ok(news) => news,
+            Err(_) => {
+                tracing::warn!("a look at the host did not end within {} s", SWEEP_WITHIN.as_secs());
                 BTreeSet::new()
             }
         };
@@ -394,7 +391,8 @@ impl Task {
     fn save(&self) {
         let saved = SavedRef { history: &self.history, watch: self.watch.as_ref() };
         let Ok(text) = serde_json::to_vec(&saved) else { return };
-        if let Err(fault) = files::write(&self.file, &text, 0o600) {
+        let Some(file) = &self.file else { return };
+        if let Err(fault) = files::write(file, &text, 0o600) {
             tracing::warn!("the history of the posture is not saved: {fault}");
         }
     }
