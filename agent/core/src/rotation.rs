@@ -335,7 +335,7 @@ fn acquire(now: Time, seen: &Seen, held: Option<&Held<'_>>) -> Decision {
 }
 
 impl Policy {
-    /// When `leaf` is to be renewed by its owner; `installed_at` as for [`schedule`].
+    /// When `leaf` is to be renewed by its owner; `installed_at` as for [`schedule()`].
     pub fn schedule(&self, leaf: &CertView, installed_at: Time) -> Schedule {
         match self.owner {
             Owner::Eyewall => schedule(leaf, installed_at, self.renew_at),

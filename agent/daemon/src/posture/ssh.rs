@@ -2,7 +2,7 @@
 //! (RFC 4252 section 7: a query without a signature needs no private key), and its host key, whose possession the key
 //! exchange proves. The host's own `ssh` speaks the protocol; nothing here does cryptography.
 //!
-//! Every probe leaves a line in sshd's log ("Connection closed by authenticating user ... [preauth]"). It comes from an address of
+//! Every probe leaves a line in sshd's log ("Connection closed by authenticating user …", before authentication). It comes from an address of
 //! its own, so that filters can leave it out, and so that the penalties of OpenSSH 9.8 and later (PerSourcePenalties, on by
 //! default) can never lock out anybody else on the loopback interface.
 

@@ -168,7 +168,7 @@ impl<D: Disk> Files<'_, D> {
         self.sync_directory(parent(path))
     }
 
-    /// See [`write`].
+    /// See [`write()`].
     pub fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), StoreFault> {
         let fault = |error| StoreFault::new(Kind::Write, path, error);
         let temporary = temporary(path);
