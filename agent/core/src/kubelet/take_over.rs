@@ -114,6 +114,8 @@ pub fn fragment(container: &Container) -> Result<String, TakeOverFault> {
     table(
         "kubelet",
         &[
+            // Always: on a host that has both, the kubelet is stopped and started by the runtime that it runs in.
+            ("runtime", Some(quote(container.runtime.id))),
             ("images", image.and_then(|image| list(&[image]))),
             ("config", quoted(said.config)),
             ("labels", (!labels.is_empty()).then(|| format!("{{ {} }}", labels.join(", ")))),

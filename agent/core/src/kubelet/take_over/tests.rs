@@ -101,8 +101,18 @@ fn a_plain_worker_needs_its_owner_and_its_image_only() {
     assert_eq!(
         text,
         "# Made by `eyewall kubelet take-over` from the running container 0123456789ab. It goes with 50-eyewall.conf of kubelet.service.\n\
-         [certificates]\nowner = \"eyewall\"\n[kubelet]\nimages = [\"quay.io/poseidon/kubelet:v1.36.1\"]\n"
+         [certificates]\nowner = \"eyewall\"\n[kubelet]\nruntime = \"podman\"\nimages = [\"quay.io/poseidon/kubelet:v1.36.1\"]\n"
     );
+}
+
+/// A host with both runtimes would else stop a container that is not there, and start a second kubelet beside the first.
+#[test]
+fn the_runtime_is_the_one_that_it_runs_in() {
+    for (runtime, want) in [(PODMAN, "podman"), (DOCKER, "docker")] {
+        let (config, _) = after(&container(runtime, COMMON));
+        let chosen = crate::kubelet::choose(config.kubelet.runtime, &crate::os::GENERIC, |_| true);
+        assert_eq!(chosen.map(|runtime| runtime.id), Some(want));
+    }
 }
 
 #[test]
