@@ -4,6 +4,7 @@
 mod bar;
 mod forecast;
 pub(crate) mod paint;
+mod posture;
 mod serving;
 mod story;
 
@@ -54,6 +55,10 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
     page.blank();
     kubelet_part(&mut page, &status.kubelet, now);
     page.blank();
+    if let Some(posture) = &status.posture {
+        posture::part(&mut page, posture, now);
+        page.blank();
+    }
     agent_part(&mut page, &status.agent, now);
     page.finish()
 }

@@ -5,6 +5,9 @@ use std::path::Path;
 use super::*;
 use crate::cert::CertView;
 use crate::config::Certificates;
+use crate::posture::Severity;
+use crate::posture::report::Counts;
+use crate::posture::summary::{PostureStatus, Short};
 use crate::rotation::forecast::{Facts, Thresholds, forecasts, may_stay_off_until};
 use crate::rotation::schedule;
 use crate::status::{AuthorityView, CertificateView, ClockView, ConfigStatus, NodeStatus, RecoveryView, RequestView};
@@ -306,6 +309,35 @@ fn watched() -> Status {
     status
 }
 
+/// A node whose posture is not as the page says.
+fn judged() -> Status {
+    let mut status = fallback();
+    let short = |check: &str, verdict: &str, severity, kind: &'static str, message: &str| Short {
+        check: check.to_owned(),
+        verdict: verdict.to_owned(),
+        severity,
+        reason: Reason::new(kind, message),
+    };
+    status.posture = Some(PostureStatus {
+        health: Health::Bad,
+        counts: Counts { pass: 80, fail: 2, unknown: 2, waived: 1, not_applicable: 13 },
+        checked_at: Time::from_unix(NOW - 90),
+        findings: vec![
+            short(
+                "selinux-mode",
+                "fail",
+                Severity::High,
+                "permissive",
+                "SELinux is permissive: find out who changed it.",
+            ),
+            short("accounts-shells", "fail", Severity::Medium, "another-shell", "An account beside core gets a shell."),
+            short("ssh-keys", "unknown", Severity::High, "denied", "It may not be read.\u{1b}[2J"),
+            short("second-sshd", "unknown", Severity::High, "denied", "It may not be read."),
+        ],
+    });
+    status
+}
+
 fn check(name: &str, screen: &str, width: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/screen/golden").join(format!("{name}.txt"));
     if std::env::var_os("EYEWALL_WRITE_GOLDEN").is_some() {
@@ -335,6 +367,7 @@ fn hosts_of_other_kinds() {
         ("anywhere", anywhere(), 80),
         ("fallback-image", fallback(), 80),
         ("watched", watched(), 80),
+        ("judged", judged(), 80),
         ("narrow", fallback(), NARROWEST),
         ("wide", fallback(), WIDEST),
     ] {
