@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use eyewall_core::config::{Config, Fault, Faults, Source, read};
 use eyewall_core::event;
+use eyewall_core::posture::Expectations;
 use eyewall_core::status::ConfigStatus;
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, watch};
@@ -49,6 +50,16 @@ pub struct Loaded {
     pub config: Config,
     /// The files that were there, in the order in which they were read.
     pub files: Vec<String>,
+}
+
+/// What is wrong with `[posture]`: checks that do not exist, what they cannot expect, waivers without a day. Which checks there are is
+/// known to posture alone, so it is not the parser that says so; `file` is the one that is named.
+pub fn posture_faults(file: &str, config: &Config) -> Vec<Fault> {
+    let faults = Expectations::new(crate::host::os(config), config).err().unwrap_or_default();
+    faults
+        .into_iter()
+        .map(|fault| Fault { key: "posture".to_owned(), ..Fault::of_file(file, fault.kind(), fault.to_string()) })
+        .collect()
 }
 
 impl Files {
@@ -104,6 +115,10 @@ impl Files {
                 }
                 if let Some(socket) = &self.socket {
                     config.socket.path.clone_from(socket);
+                }
+                let last = sources.last().map_or_else(|| self.path.display().to_string(), |source| source.name.clone());
+                if let Some(faults) = Faults::new(posture_faults(&last, &config)) {
+                    return Err(faults);
                 }
                 Ok(Loaded { config, files: sources.into_iter().map(|source| source.name).collect() })
             }

@@ -188,7 +188,7 @@ pub async fn deployments(bus: &Bus) -> Capture {
 /// Why the bus told nothing. Nobody of that name is no proof that nobody could be there.
 pub fn on_bus(fault: &UnitFault) -> Capture {
     match fault {
-        UnitFault::Nobody(_) => Capture::Missing,
+        UnitFault::Nobody(_) | UnitFault::Gone(_) => Capture::Missing,
         _ => Capture::failed(fault.kind(), &fault.to_string()),
     }
 }

@@ -7,7 +7,7 @@ use zbus::Variant;
 use super::capture::Paths;
 use super::files;
 use super::host::on_bus;
-use super::units::{Bus, Properties, UnitFault, text_of, texts_of};
+use super::units::{Bus, Properties, text_of, texts_of};
 
 /// The unit that the agent runs in.
 const UNIT: &str = "eyewall.service";
@@ -16,7 +16,7 @@ const UNIT: &str = "eyewall.service";
 pub async fn unit(bus: &Bus) -> Capture {
     match bus.properties_of(UNIT).await {
         Ok(properties) => Capture::record(&view(&properties)),
-        Err(fault @ (UnitFault::NoBus(_) | UnitFault::Silent(_) | UnitFault::Nobody(_))) => on_bus(&fault),
+        Err(fault) => on_bus(&fault),
     }
 }
 

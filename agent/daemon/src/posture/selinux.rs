@@ -14,6 +14,7 @@ use eyewall_core::posture::read::audit::Record;
 use eyewall_core::posture::read::selinux::{BootConfig, Context};
 use eyewall_core::posture::read::selinux_policy::{Policy, type_names};
 use eyewall_core::time::Time;
+use nix::errno::Errno;
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use sha2::{Digest as _, Sha256};
@@ -84,25 +85,47 @@ pub fn processes(proc: &Path) -> Vec<(PathBuf, String)> {
 pub fn pod_contexts(paths: &Paths) -> Capture {
     let pods = pod_names(&paths.at("/var/log/pods"));
     let root = paths.at("/sys/fs/cgroup/kubepods.slice");
-    let mut containers = Vec::new();
-    if let Err(error) = walk(&root, &mut |group| {
+    let (mut containers, mut in_the_way) = (Vec::new(), None);
+    let walked = walk(&root, &mut |group| {
         let Some(uid) = pod_uid(group) else { return };
-        if containers.len() >= CONTAINERS_MAX {
-            return;
-        }
-        let Ok(members) = std::fs::read_to_string(group.join("cgroup.procs")) else { return };
-        let Some(first) = members.lines().next() else { return };
-        let Ok(context) = context(&paths.at("/proc").join(first)) else { return };
+        let looked =
+            std::fs::read_to_string(group.join("cgroup.procs")).and_then(|members| match members.lines().next() {
+                None => Ok(None),
+                Some(first) => context(&paths.at("/proc").join(first)).map(Some),
+            });
+        let context = match looked {
+            Ok(Some(context)) => context,
+            Ok(None) => return,
+            Err(error) if is_gone(&error) => return,
+            // A container that is left out would pass for a confined one.
+            Err(error) => {
+                in_the_way.get_or_insert(why_not(group, &error));
+                return;
+            }
+        };
         // The sandbox's own process is called pause, in a domain of its pod; it is a container like the others.
         let known = pods.iter().find(|(known, ..)| *known == uid);
         let (namespace, pod) =
             known.map_or((String::new(), uid), |(_, namespace, name)| (namespace.clone(), name.clone()));
         containers.push(ContainerContext { namespace, pod, context });
-    }) && error.kind() != io::ErrorKind::NotFound
-    {
-        return why_not(&root, &error);
+    });
+    match walked {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return why_not(&root, &error),
+        _ => {}
+    }
+    if let Some(in_the_way) = in_the_way {
+        return in_the_way;
+    }
+    if containers.len() > CONTAINERS_MAX {
+        return Capture::too_large(containers.len());
     }
     Capture::record(&PodContexts { containers })
+}
+
+/// The process or its group ended meanwhile.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(error.raw_os_error(), Some(number) if number == Errno::ESRCH as i32 || number == Errno::ENODEV as i32)
 }
 
 /// uid, namespace and name by the names of the log directories.

@@ -230,12 +230,20 @@ fn keys(paths: &Paths, accounts: &[Account], settings: Option<&Settings>, found:
     {
         looked_at.push(account.name.clone());
         for pattern in key_files(account, settings) {
-            for path in expand(paths, &pattern) {
-                if files.len() < KEY_FILES_MAX && !files.iter().any(|file: &KeyFile| file.path == path) {
+            let paths = match expand(paths, &pattern) {
+                Ok(paths) => paths,
+                // A place that may not be looked at could hold any key: then nothing is known of the keys.
+                Err(in_the_way) => return found.push((KEY_FILES.id.to_owned(), in_the_way)),
+            };
+            for path in paths {
+                if !files.iter().any(|file: &KeyFile| file.path == path) {
                     files.push(KeyFile { account: account.name.clone(), path });
                 }
             }
         }
+    }
+    if files.len() > KEY_FILES_MAX {
+        return found.push((KEY_FILES.id.to_owned(), Capture::too_large(files.len())));
     }
     for file in &files {
         let capture = files::content(&AUTHORIZED_KEYS, &paths.at(&file.path));
@@ -244,20 +252,26 @@ fn keys(paths: &Paths, accounts: &[Account], settings: Option<&Settings>, found:
     found.push((KEY_FILES.id.to_owned(), Capture::record(&KeyFiles { files, accounts: looked_at })));
 }
 
-/// The files that a pattern names: `*` stands for any name of the last part that does not begin with a dot.
-fn expand(paths: &Paths, pattern: &str) -> Vec<String> {
-    let Some((directory, last)) = pattern.rsplit_once('/') else { return Vec::new() };
+/// The files that a pattern names: `*` stands for any name of the last part that does not begin with a dot. The error is why that
+/// cannot be told.
+fn expand(paths: &Paths, pattern: &str) -> Result<Vec<String>, Capture> {
+    let Some((directory, last)) = pattern.rsplit_once('/') else { return Ok(Vec::new()) };
     let Some((before, after)) = last.split_once('*') else {
-        return if paths.at(pattern).symlink_metadata().is_ok() { vec![pattern.to_owned()] } else { Vec::new() };
+        return match files::stat(&paths.at(pattern)) {
+            Capture::Stat(_) => Ok(vec![pattern.to_owned()]),
+            Capture::Missing => Ok(Vec::new()),
+            in_the_way => Err(in_the_way),
+        };
     };
     match files::listing(&paths.at(directory)) {
-        Capture::Listing(entries) => entries
+        Capture::Listing(entries) => Ok(entries
             .into_iter()
             .map(|entry| entry.name)
             .filter(|name| !name.starts_with('.') && name.starts_with(before) && name.ends_with(after))
             .map(|name| format!("{directory}/{name}"))
-            .collect(),
-        _ => Vec::new(),
+            .collect()),
+        Capture::Missing => Ok(Vec::new()),
+        in_the_way => Err(in_the_way),
     }
 }
 
@@ -337,11 +351,20 @@ fn host_key(answer: &Result<ssh::Answer, CommandFault>) -> Capture {
 async fn queried(paths: &Paths, accounts: &[Account], scratch: &Path, asker: &mut Asker) -> Capture {
     let Some(core) = accounts.iter().find(|account| account.name == "core") else { return Capture::Missing };
     let mut keys = BTreeMap::new();
-    for path in key_files(core, &Settings::unknown()).iter().flat_map(|pattern| expand(paths, pattern)) {
-        let text = std::fs::read_to_string(paths.at(&path)).unwrap_or_default();
-        for line in text.lines() {
-            if let (Some(key), Some(plain)) = (authorized_keys::parse_line(line), plain(line)) {
-                keys.insert(key.fingerprint, plain);
+    for pattern in key_files(core, &Settings::unknown()) {
+        let files = match expand(paths, &pattern) {
+            Ok(files) => files,
+            Err(in_the_way) => return in_the_way,
+        };
+        for path in files {
+            let text = match std::fs::read_to_string(paths.at(&path)) {
+                Ok(text) => text,
+                Err(error) => return files::why_not(&paths.at(&path), &error),
+            };
+            for line in text.lines() {
+                if let (Some(key), Some(plain)) = (authorized_keys::parse_line(line), plain(line)) {
+                    keys.insert(key.fingerprint, plain);
+                }
             }
         }
     }
@@ -437,4 +460,31 @@ async fn greets_as_ssh(to: SocketAddr) -> bool {
         Ok::<_, std::io::Error>(greeting)
     };
     matches!(timeout(GREETING_WITHIN, read).await, Ok(Ok(greeting)) if greeting == *b"SSH-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_looked_at_is_not_an_empty_one() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths { root: root.path().to_owned(), config: Arc::default() };
+        std::fs::create_dir_all(root.path().join("home/core/.ssh/authorized_keys.d")).unwrap();
+        std::fs::write(root.path().join("home/core/.ssh/authorized_keys.d/ignition"), "").unwrap();
+        std::fs::write(root.path().join("home/core/.ssh/authorized_keys.d/.hidden"), "").unwrap();
+        // A link to itself: neither there nor missing.
+        std::os::unix::fs::symlink("loop", root.path().join("home/loop")).unwrap();
+        for (pattern, want) in [
+            ("/home/core/.ssh/authorized_keys.d/*", Ok(vec!["/home/core/.ssh/authorized_keys.d/ignition".to_owned()])),
+            ("/home/core/.ssh/authorized_keys", Ok(Vec::new())),
+            ("/home/nobody/.ssh/*", Ok(Vec::new())),
+            ("/home/loop/.ssh/authorized_keys", Err(())),
+            ("/home/loop/*", Err(())),
+        ] {
+            assert_eq!(expand(&paths, pattern).map_err(drop), want, "{pattern}");
+        }
+    }
 }

@@ -16,6 +16,8 @@ const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// For one call. systemd answers within milliseconds; while it reloads, within seconds.
 const WITHIN: Duration = Duration::from_secs(5);
+/// systemd's own word for a unit that it has not.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// A node has two hundred or so; its pods are scopes, which are not asked about.
 const UNITS_MAX: usize = 2_000;
 
@@ -31,6 +33,12 @@ pub enum UnitFault {
     /// Nobody of that name is on the bus.
     #[error("nobody on the system bus has that name: {0}")]
     Nobody(String),
+    /// The object is not there any more: a unit that was unloaded meanwhile.
+    #[error("it is gone: {0}")]
+    Gone(String),
+    /// More units than any node has.
+    #[error("systemd has more than {UNITS_MAX} services and sockets loaded, and half of them would be no evidence")]
+    TooMany,
 }
 
 impl UnitFault {
@@ -40,6 +48,8 @@ impl UnitFault {
             Self::NoBus(_) => "no-system-bus",
             Self::Silent(_) => "bus-silent",
             Self::Nobody(_) => "nobody-on-the-bus",
+            Self::Gone(_) => "unit-gone",
+            Self::TooMany => "too-many-units",
         }
     }
 }
@@ -52,6 +62,10 @@ impl From<zbus::Error> for UnitFault {
             {
                 Self::Nobody(error.to_string())
             }
+            zbus::Error::FDO(named) if matches!(**named, zbus::fdo::Error::UnknownObject(_)) => {
+                Self::Gone(error.to_string())
+            }
+            zbus::Error::MethodError(name, ..) if name.as_str() == NO_SUCH_UNIT => Self::Gone(error.to_string()),
             _ => Self::Silent(error.to_string()),
         }
     }
@@ -96,10 +110,16 @@ impl Bus {
         let body = reply.body();
         let rows: Vec<Row> = body.deserialize()?;
         let mut units = Vec::with_capacity(rows.len());
-        for (name, _, load, active, sub, _, path, ..) in rows.into_iter().take(UNITS_MAX) {
-            // One that is gone again has no properties, and is none.
-            let Ok(properties) = self.properties(SYSTEMD, &path, "").await else { continue };
-            units.push(unit(name, &properties, [load, active, sub]));
+        if rows.len() > UNITS_MAX {
+            return Err(UnitFault::TooMany);
+        }
+        for (name, _, load, active, sub, _, path, ..) in rows {
+            match self.properties(SYSTEMD, &path, "").await {
+                Ok(properties) => units.push(unit(name, &properties, [load, active, sub])),
+                // Unloaded meanwhile. Any other fault makes the list no evidence: a unit that is left out would pass for none.
+                Err(UnitFault::Gone(_)) => {}
+                Err(fault) => return Err(fault),
+            }
         }
         units.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Units { units })

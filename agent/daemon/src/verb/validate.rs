@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::CONFIG;
 use super::terminal::print;
-use crate::config_file::from_reader;
+use crate::config_file::{from_reader, posture_faults};
 
 /// The flags of `eyewall validate`.
 #[derive(Debug, clap::Args)]
@@ -55,9 +55,9 @@ pub fn main(args: &Args) -> ExitCode {
 
 fn validate(path: &Path) -> Vec<Fault> {
     let source = if path == Path::new("-") { from_reader("-", io::stdin().lock()) } else { open(path) };
-    match source.map(|source| read(&[source])) {
-        Ok(Ok(_)) => Vec::new(),
-        Ok(Err(faults)) => faults.into_iter().collect(),
+    match source.map(|source| (source.name.clone(), read(&[source]))) {
+        Ok((name, Ok(config))) => posture_faults(&name, &config),
+        Ok((_, Err(faults))) => faults.into_iter().collect(),
         Err(fault) => vec![fault],
     }
 }
@@ -95,7 +95,12 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let good = root.path().join("good.toml");
         let bad = root.path().join("bad.toml");
-        std::fs::write(&good, "node.role = 'controller'").expect("written");
+        std::fs::write(&good, "node.role = 'controller'\n[posture.expect]\nselinux-mode = 'permissive'")
+            .expect("written");
+        let unjudged = root.path().join("unjudged.toml");
+        std::fs::write(&unjudged, "[posture.expect]\nselinux-mod = 'x'").expect("written");
+        let kinds: Vec<&str> = validate(&unjudged).iter().map(|fault| fault.kind).collect();
+        assert_eq!(kinds, ["unknown-check"], "{:?}", validate(&unjudged));
         std::fs::write(&bad, "[node]\nrolle = 1\nos = 'x'").expect("written");
         assert_eq!(validate(&good), []);
         let lines: Vec<(u32, &str)> = validate(&bad).iter().map(|f| (f.line, f.kind)).collect();
