@@ -278,9 +278,9 @@ async fn requests_that_are_denied_or_fail_stop_the_line() -> Result<()> {
         node.start()?;
         let status = node.wait_for(SOON, "denied", kind).await?;
         assert!(status.certificates.reason.message.contains("not one of ours"), "{name}: {status:?}");
-        let asked = api.requests().len();
+        let asked = api.requests_about_certificates().len();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(api.requests().len(), asked, "{name}: the server is left alone");
+        assert_eq!(api.requests_about_certificates().len(), asked, "{name}: the server is left alone");
         assert_eq!(api.csrs().len(), 1, "{name}");
     }
     Ok(())

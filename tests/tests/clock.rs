@@ -110,7 +110,7 @@ async fn wrong_at_boot(case: Case) -> Result<String> {
     }
     sleep(WATCHED).await;
 
-    let asked: Vec<_> = api.requests();
+    let asked: Vec<_> = api.requests_about_certificates();
     assert!(asked.len() <= requests, "{name}: {asked:#?}");
     assert!(
         asked.iter().all(|request| (request.method.as_str(), request.path.as_str()) == ("GET", "/version")),
@@ -169,7 +169,7 @@ async fn a_clock_that_is_set_while_the_certificate_is_good_changes_nothing() -> 
         let status = node.status().await?;
         assert_eq!(status.certificates.state, CertificateState::Valid, "{ahead} s ahead");
     }
-    assert_eq!(api.requests(), [], "nothing has to be asked for that");
+    assert_eq!(api.requests_about_certificates(), [], "nothing has to be asked for that");
     assert_eq!(std::fs::read_to_string(node.current())?, pem);
     Ok(())
 }
@@ -247,7 +247,7 @@ async fn a_server_whose_certificate_has_ended_is_told_as_that() -> Result<()> {
     println!("{}", status.certificates.reason.message);
     // Looks after 0 and 5 s.
     sleep(Duration::from_secs(7)).await;
-    assert!(api.requests().len() <= 3, "{:#?}", api.requests());
+    assert!(api.requests_about_certificates().len() <= 3, "{:#?}", api.requests_about_certificates());
     assert!(api.csrs().is_empty());
     Ok(())
 }

@@ -219,10 +219,14 @@ async fn an_authority_that_has_ended_is_said_and_nothing_is_asked_for_in_vain() 
         watched = watched => drop(watched?),
         never = api.keep_pace(started, pace) => match never {},
     }
-    println!("a CA that has ended: {} requests in {} s", api.requests().len(), (started.elapsed() * pace).as_secs());
+    println!(
+        "a CA that has ended: {} requests in {} s",
+        api.requests_about_certificates().len(),
+        (started.elapsed() * pace).as_secs()
+    );
     // What it asks for is the time, until it knows that the clock is right.
-    assert!(api.requests().len() < 10, "{:#?}", api.requests());
-    assert_eq!(in_vain(&api), 0, "{:#?}", api.requests());
+    assert!(api.requests_about_certificates().len() < 10, "{:#?}", api.requests_about_certificates());
+    assert_eq!(in_vain(&api), 0, "{:#?}", api.requests_about_certificates());
     Ok(())
 }
 
@@ -238,14 +242,14 @@ async fn an_authority_that_ends_while_its_last_certificate_is_in_force() -> Resu
     node.wait_for(SOON, "valid", "certificate-ends-with-authority").await?;
     node.wait_for(2 * lifetime, "ca-expired", "authority-expired").await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(in_vain(&api), 0, "{:#?}", api.requests());
+    assert_eq!(in_vain(&api), 0, "{:#?}", api.requests_about_certificates());
     assert!(std::fs::metadata(node.current())?.len() > 0, "the kubelet keeps what it has");
     Ok(())
 }
 
 /// Requests for a certificate.
 fn in_vain(api: &ApiServer) -> usize {
-    api.requests().iter().filter(|request| request.path.starts_with(csr::PATH)).count()
+    api.requests_about_certificates().iter().filter(|request| request.path.starts_with(csr::PATH)).count()
 }
 
 #[expect(clippy::disallowed_methods, reason = "certificates made for a test end after today")]

@@ -143,10 +143,7 @@ async fn the_bootstrap_credential_is_tested_while_it_is_not_needed() -> Result<(
     let until = status.certificates.may_be_off_until.expect("it is in its life");
     assert_eq!(end.0.duration_since(until.0)?, Duration::from_secs(900), "the end, less what the return takes");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    // The posture reads the own Node and its pods besides.
-    let of_posture = |path: &str| path.starts_with("/api/v1/") || path == "/api";
-    let asked: Vec<_> = api.requests().into_iter().filter(|request| !of_posture(&request.path)).collect();
-    assert_eq!(asked.len(), 1, "once a day, not in a loop: {asked:#?}");
+    assert_eq!(api.requests_about_certificates().len(), 1, "once a day, not in a loop");
     api.put_token(Token::new("fresh0.0123456789abcdef"));
     node.give_kubeconfig(&Kubeconfig::typhoon(&api.url(), api.ca_pem(), "fresh0.0123456789abcdef").to_yaml())?;
     let good = |recovery: &RecoveryView| recovery.health == Health::Good;

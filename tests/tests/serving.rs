@@ -171,9 +171,9 @@ async fn a_refusal_is_told_as_what_it_is() -> Result<()> {
         let refused = wait_for(&node, SOON, "denied", kind).await?;
         assert!(refused.reason.message.contains("not on this network"), "{}", refused.reason.message);
         assert_eq!(refused.health, Health::Bad);
-        let before = api.requests().len();
+        let before = api.requests_about_certificates().len();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(api.requests().len() <= before + 1, "a refusal is a decision: {kind}");
+        assert!(api.requests_about_certificates().len() <= before + 1, "a refusal is a decision: {kind}");
         assert_eq!(node.status().await?.certificates.state.as_str(), "valid");
         let told = events(&node).await?;
         assert!(told.contains(&"serving-denied".to_owned()), "{told:?}");
@@ -264,7 +264,11 @@ async fn where_nobody_wants_one_there_is_no_part_and_no_request() -> Result<()> 
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(node.status().await?.certificates.serving, None);
     assert_eq!(requests(&api).len(), 0);
-    let read = api.requests().into_iter().filter(|request| request.path.starts_with("/api/v1/nodes")).count();
+    let read = api
+        .requests_about_certificates()
+        .into_iter()
+        .filter(|request| request.path.starts_with("/api/v1/nodes"))
+        .count();
     assert_eq!(read, 0, "the Node is none of our business");
     assert_eq!(names(&node)?, Vec::<String>::new());
     Ok(())

@@ -367,6 +367,11 @@ impl ApiServer {
         self.look(|view| view.requests())
     }
 
+    /// Those about certificates: without what the posture asks, which is not in their rhythm.
+    pub fn requests_about_certificates(&self) -> Vec<RequestRecord> {
+        self.requests().into_iter().filter(|request| !request.user_agent.starts_with("eyewall-posture/")).collect()
+    }
+
     /// Waits until the cluster looks so. Nothing is polled: the predicate is asked after every change.
     ///
     /// # Errors

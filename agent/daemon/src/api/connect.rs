@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{ApiError, Client};
+use super::{AGENT, ApiError, Client};
 use crate::store::files;
 
 /// Larger than any file with a credential.
@@ -189,7 +189,7 @@ impl Endpoint {
         });
         let host = HeaderValue::from_str(&authority)
             .map_err(|_| ApiError::Credential(format!("{authority:?} is not a host")))?;
-        Ok(Client { sender, host, prefix: self.server.prefix.clone(), authorization, io })
+        Ok(Client { sender, host, prefix: self.server.prefix.clone(), authorization, agent: AGENT, io })
     }
 
     fn tls(&self, bearer: Bearer, now: SystemTime) -> Result<(ClientConfig, Option<HeaderValue>), ApiError> {

@@ -65,6 +65,7 @@ pub struct Client {
     host: HeaderValue,
     prefix: String,
     authorization: Option<HeaderValue>,
+    agent: &'static str,
     io: JoinHandle<()>,
 }
 
@@ -75,6 +76,12 @@ impl Drop for Client {
 }
 
 impl Client {
+    /// The same, under the name of another part of the agent.
+    pub fn called(mut self, agent: &'static str) -> Self {
+        self.agent = agent;
+        self
+    }
+
     /// Is the connection still there?
     pub fn is_usable(&self) -> bool {
         !self.sender.is_closed()
@@ -117,7 +124,7 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.prefix))
             .header(HOST, &self.host)
-            .header(USER_AGENT, AGENT)
+            .header(USER_AGENT, self.agent)
             .header(ACCEPT, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);

@@ -8,6 +8,7 @@ use eyewall_core::posture::read::{ReadFault, cluster};
 use hyper::Method;
 use serde::Serialize;
 
+use super::http::AGENT;
 use crate::api::{ApiError, Bearer, Client, Endpoint};
 use crate::bootstrap::Joined;
 
@@ -22,7 +23,8 @@ impl AsNode {
     /// [`ApiError`].
     pub async fn connect(joined: &Joined, pem: &str, now: SystemTime) -> Result<Self, ApiError> {
         let endpoint = Endpoint::new(&joined.bootstrap, &joined.ca)?;
-        Ok(Self(endpoint.connect(Bearer::from_pem(pem, pem)?, now).await?))
+        let client = endpoint.connect(Bearer::from_pem(pem, pem)?, now).await?;
+        Ok(Self(client.called(AGENT)))
     }
 
     /// The own Node.

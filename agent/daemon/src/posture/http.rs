@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+/// What the posture calls itself: audit logs tell its questions from those about certificates.
+pub const AGENT: &str = concat!("eyewall-posture/", env!("CARGO_PKG_VERSION"));
 /// The largest body that is read, in bytes: the largest user data of any platform is 256 KiB, in base64.
 const BODY_MAX: usize = 512 * 1024;
 
@@ -123,7 +125,7 @@ impl Ask<'_> {
             .method(&self.method)
             .uri(self.path)
             .header(HOST, self.address.to_string())
-            .header(USER_AGENT, "eyewall");
+            .header(USER_AGENT, AGENT);
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }

@@ -12,6 +12,7 @@ pub mod netlink;
 pub mod once;
 pub mod probes;
 pub mod sandbox;
+pub mod saved;
 pub mod selinux;
 pub mod signals;
 pub mod ssh;

@@ -16,7 +16,6 @@ use eyewall_core::posture::read::selinux_netlink::Message;
 use eyewall_core::posture::selinux_watch::Watch;
 use eyewall_core::posture::{Evidence, Expectations, Report, Word, checks, judge, sources};
 use eyewall_core::time::Time;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -25,13 +24,13 @@ use super::capture::{self, Paths};
 use super::look::{Places, Round};
 use super::netlink::SelinuxNotices;
 use super::once::Scratch;
+use super::saved::Saved;
 use super::signals::Signals;
 use super::sshd;
 use super::sweep::{Given, Scope, host, sweep};
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::host as this_host;
-use crate::store::files;
 use crate::supervisor::Heartbeat;
 
 /// The longest round: a sweep in which everything that is asked answers at the last moment, and the wait before it.
@@ -50,8 +49,6 @@ const LATER: Duration = Duration::from_secs(3);
 const PAGE_FOLLOWS: Duration = Duration::from_millis(20);
 /// The audit daemon writes a record within this.
 const AUDIT_FOLLOWS: Duration = Duration::from_secs(2);
-/// What is saved is some hundred KiB at most.
-const SAVED_MAX: u64 = 4 * 1024 * 1024;
 
 /// What the task is given.
 #[derive(Debug)]
@@ -85,20 +82,12 @@ pub struct Posture {
     pub changes: Vec<Change>,
 }
 
-/// What is saved.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Saved {
-    history: History,
-    watch: Option<Watch>,
-}
-
 /// Runs until the agent ends.
 pub async fn run(deps: Deps) {
     let wake = Arc::new(Notify::new());
     let (hints, _) = Hints::new(Arc::clone(&wake));
     let config = Arc::clone(&deps.config.borrow());
-    let file = deps.state.as_ref().map(|state| state.join("posture.json"));
-    let saved = file.as_deref().map(load).unwrap_or_default();
+    let (saved, history, watch) = Saved::open(deps.state.as_deref());
     let notices = match SelinuxNotices::open() {
         Ok(notices) => Some(notices),
         Err(error) => {
@@ -114,9 +103,9 @@ pub async fn run(deps: Deps) {
         places: Places::default(),
         evidence: None,
         report: None,
-        history: saved.history,
-        watch: saved.watch,
-        file,
+        history,
+        watch,
+        saved,
         hints,
         probed: None,
         deps,
@@ -124,19 +113,6 @@ pub async fn run(deps: Deps) {
     task.begin_watch();
     task.look(&Scope::Everything).await;
     task.follow(notices, wake).await;
-}
-
-fn load(file: &Path) -> Saved {
-    match files::read(file, SAVED_MAX) {
-        Ok(found) => {
-            let saved: Result<Saved, _> = serde_json::from_str(found.text.expose());
-            saved.unwrap_or_else(|error| {
-                tracing::warn!("{} is damaged ({error}): the history of the posture begins anew", file.display());
-                Saved::default()
-            })
-        }
-        Err(_) => Saved::default(),
-    }
 }
 
 #[derive(Debug)]
@@ -148,7 +124,7 @@ struct Task {
     report: Option<Report>,
     history: History,
     watch: Option<Watch>,
-    file: Option<PathBuf>,
+    saved: Saved,
     hints: Hints,
     /// When the network was asked last.
     probed: Option<Instant>,
@@ -389,12 +365,7 @@ impl Task {
     }
 
     fn save(&self) {
-        let saved = SavedRef { history: &self.history, watch: self.watch.as_ref() };
-        let Ok(text) = serde_json::to_vec(&saved) else { return };
-        let Some(file) = &self.file else { return };
-        if let Err(fault) = files::write(file, &text, 0o600) {
-            tracing::warn!("the history of the posture is not saved: {fault}");
-        }
+        self.saved.write(&self.history, self.watch.as_ref());
     }
 
     fn publish(&self) {
@@ -403,13 +374,6 @@ impl Task {
             self.deps.status.send_replace(Some(Arc::new(posture)));
         }
     }
-}
-
-/// As [`Saved`], without a copy.
-#[derive(Serialize)]
-struct SavedRef<'a> {
-    history: &'a History,
-    watch: Option<&'a Watch>,
 }
 
 /// The next messages; never where nobody tells. Lost ones are an empty list: whatever they were, everything is looked at.
