@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod os;
 pub mod posture;
 pub mod proof;
+pub mod reboot;
 pub mod report;
 pub mod rotation;
 pub mod screen;
