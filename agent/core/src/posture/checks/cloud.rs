@@ -4,7 +4,9 @@ use crate::posture::boot::{self, CMDLINE};
 use crate::posture::claim;
 use crate::posture::read::metadata::{Finding, Metadata, Platform, Question};
 use crate::posture::read::user_data::Contents;
-use crate::posture::{Accepts, Check, Grade, Judged, Seen, Severity, Source, Unseen, Worth, needs, nothing_promised};
+use crate::posture::{
+    Accepts, Check, Grade, Judged, Seen, Severity, Source, Unseen, Verdict, Worth, needs, nothing_promised,
+};
 
 /// [`Metadata`]: what was asked by [`Platform::requests`], and what the answers meant.
 pub const METADATA: Source = Source::record("http:metadata");
@@ -134,6 +136,7 @@ fn no_answer(question: Question, finding: Option<&Finding>) -> Judged {
     let what = match question {
         Question::Session => "a session",
         Question::WithoutSession => "anything without a session",
+        Question::Service => "what it is",
         Question::UserData => "the user data",
         Question::Account => "account credentials",
     };
@@ -157,6 +160,20 @@ fn no_answer(question: Question, finding: Option<&Finding>) -> Judged {
     }
 }
 
+/// Whatever a stranger at the address says: it proves nothing of the platform.
+fn by_its_service(metadata: &Metadata, judged: Judged) -> Judged {
+    if metadata.is_recognised() || !matches!(judged.verdict, Verdict::Pass(_)) {
+        return judged;
+    }
+    Judged::unknown(
+        "not-recognised",
+        format!(
+            "What answers at 169.254.169.254 does not show itself as {}'s metadata service, so its answers say nothing: is a proxy in the way?",
+            metadata.platform.name()
+        ),
+    )
+}
+
 fn credentials(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
     let metadata = match asked(seen, about)? {
         Ok(metadata) => metadata,
@@ -167,7 +184,7 @@ fn credentials(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
         other => return Ok(no_answer(Question::UserData, other)),
     };
     let open = metadata.finding(Question::WithoutSession) == Some(&Finding::Open);
-    Ok(told(judge_contents(seen, about, contents, open), contents))
+    Ok(told(by_its_service(&metadata, judge_contents(seen, about, contents, open)), contents))
 }
 
 fn judge_contents(seen: &Seen<'_>, about: &Platform, contents: &Contents, open: bool) -> Judged {
@@ -231,7 +248,7 @@ fn session(seen: &Seen<'_>) -> Result<Judged, Unseen> {
         Ok(metadata) => metadata,
         Err(judged) => return Ok(judged),
     };
-    Ok(match metadata.finding(Question::WithoutSession) {
+    let judged = match metadata.finding(Question::WithoutSession) {
         Some(Finding::Closed) => Judged::pass(
             Grade::ProvedByBehaviour,
             "required",
@@ -251,7 +268,8 @@ fn session(seen: &Seen<'_>) -> Result<Judged, Unseen> {
             }
         }
         other => no_answer(Question::WithoutSession, other),
-    })
+    };
+    Ok(by_its_service(&metadata, judged))
 }
 
 fn account(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
@@ -271,7 +289,7 @@ fn account(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
         .facts("key-in", places));
     }
     if *about == Platform::Digitalocean {
-        return Ok(match metadata.finding(Question::UserData) {
+        let judged = match metadata.finding(Question::UserData) {
             Some(Finding::UserData(contents)) if !contents.is_whole() => Judged::unknown(
                 "in-parts",
                 "No key of an account was seen in the user data, but parts of it are elsewhere or could not be decoded.",
@@ -284,9 +302,10 @@ fn account(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
                 "DigitalOcean's metadata has no way that is known to ask for an account credential, and none was found in the user data.",
             ),
             other => no_answer(Question::UserData, other),
-        });
+        };
+        return Ok(by_its_service(&metadata, judged));
     }
-    Ok(match metadata.finding(Question::Account) {
+    let judged = match metadata.finding(Question::Account) {
         Some(Finding::NoAccount) => Judged::pass(
             Grade::ProvedByBehaviour,
             "none",
@@ -300,5 +319,6 @@ fn account(seen: &Seen<'_>, about: &Platform) -> Result<Judged, Unseen> {
             ),
         ),
         other => no_answer(Question::Account, other),
-    })
+    };
+    Ok(by_its_service(&metadata, judged))
 }

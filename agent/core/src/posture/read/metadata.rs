@@ -81,6 +81,8 @@ pub enum Question {
     Session,
     /// AWS: does the service answer without a session token (IMDSv1)?
     WithoutSession,
+    /// Elsewhere: something that only the platform's own service answers, so that a stranger at its address is told from it.
+    Service,
     /// The user data.
     UserData,
     /// Credentials of the cloud account.
@@ -118,7 +120,8 @@ const AWS: [Request; 4] = [
     Request { question: Question::Account, with_session: true, ..get("/latest/meta-data/iam/security-credentials/") },
 ];
 
-const AZURE: [Request; 2] = [
+const AZURE: [Request; 3] = [
+    Request { question: Question::Service, headers: &[("metadata", "true")], ..get("/metadata/versions") },
     Request {
         question: Question::UserData,
         headers: &[("metadata", "true")],
@@ -131,7 +134,12 @@ const AZURE: [Request; 2] = [
     },
 ];
 
-const GCP: [Request; 2] = [
+const GCP: [Request; 3] = [
+    Request {
+        question: Question::Service,
+        headers: &[("metadata-flavor", "Google")],
+        ..get("/computeMetadata/v1/instance/id")
+    },
     Request {
         question: Question::UserData,
         headers: &[("metadata-flavor", "Google")],
@@ -145,7 +153,8 @@ const GCP: [Request; 2] = [
 ];
 
 // It has no endpoint for account credentials to ask.
-const DIGITALOCEAN: [Request; 1] = [get("/metadata/v1/user-data")];
+const DIGITALOCEAN: [Request; 2] =
+    [Request { question: Question::Service, ..get("/metadata/v1/id") }, get("/metadata/v1/user-data")];
 
 const fn get(path: &'static str) -> Request {
     Request { question: Question::UserData, method: "GET", path, headers: &[], with_session: false }
@@ -177,6 +186,8 @@ pub enum Finding {
     Open,
     /// It wants a session token.
     Closed,
+    /// It is the platform's own service.
+    Recognised,
     /// The user data, looked through. There may be none in it ([`user_data::Form::None`]).
     UserData(Contents),
     /// The user data is there and could not be read; the fault's word.
@@ -214,6 +225,15 @@ impl Metadata {
     pub fn finding(&self, question: Question) -> Option<&Finding> {
         self.asked.iter().find(|asked| asked.question == question).map(|asked| &asked.finding)
     }
+
+    /// Did the platform's own service answer? Anybody at its address may say 404 to everything, which reads as "there is none". On AWS a
+    /// session is the sign: the service gives one whatever its options are.
+    pub fn is_recognised(&self) -> bool {
+        match self.platform {
+            Platform::Aws => self.finding(Question::Session) == Some(&Finding::Session),
+            _ => self.finding(Question::Service) == Some(&Finding::Recognised),
+        }
+    }
 }
 
 /// Reads an answer.
@@ -229,10 +249,29 @@ pub fn read(platform: &Platform, question: Question, answer: Answer<'_>) -> Find
         Question::Session if status == 200 && is_header_value(body) => Finding::Session,
         Question::WithoutSession if status == 200 => Finding::Open,
         Question::WithoutSession if status == 401 => Finding::Closed,
-        Question::Session | Question::WithoutSession => Finding::Unclear(status),
+        Question::Service if status == 200 && is_service(platform, body) => Finding::Recognised,
+        Question::Session | Question::WithoutSession | Question::Service => Finding::Unclear(status),
         Question::UserData => user_data(platform, status, body),
         Question::Account => account(platform, status, body),
     }
+}
+
+/// DigitalOcean and Google number their machines, Azure lists the versions of its service.
+fn is_service(platform: &Platform, body: &[u8]) -> bool {
+    let number = body.trim_ascii();
+    match platform {
+        Platform::Digitalocean | Platform::Gcp => {
+            (1..=20).contains(&number.len()) && number.iter().all(u8::is_ascii_digit)
+        }
+        Platform::Azure => serde_json::from_slice::<AzureVersions>(body).is_ok_and(|list| !list.versions.is_empty()),
+        Platform::Aws | Platform::Metal | Platform::Other(_) => false,
+    }
+}
+
+#[derive(Deserialize)]
+struct AzureVersions {
+    #[serde(rename = "apiVersions")]
+    versions: Vec<String>,
 }
 
 /// AWS and Google say 404 where there is none, Azure an empty 200 or 404.

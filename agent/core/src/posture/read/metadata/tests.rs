@@ -27,9 +27,13 @@ fn where_nothing_may_be_asked_nothing_is() {
     for platform in [Platform::Aws, Platform::Azure, Platform::Gcp, Platform::Digitalocean] {
         let questions: Vec<Question> = platform.requests().iter().map(|request| request.question).collect();
         assert!(questions.contains(&Question::UserData), "{platform:?}");
+        let sign = if platform == Platform::Aws { Question::Session } else { Question::Service };
+        assert!(questions.contains(&sign), "{platform:?} is recognised by {sign:?}");
         for request in platform.requests() {
             assert_eq!(request.method == "PUT", request.question == Question::Session, "{platform:?} {}", request.path);
             // Without it Azure and Google answer nothing, and a request that was redirected to them is not answered.
+            let told = request.question == Question::Service;
+            assert!(!told || *request == platform.requests()[0], "{platform:?}: whoever is asked is known first");
             let marked = request.headers.iter().any(|(name, _)| name.starts_with("metadata"));
             let wanted = matches!(platform, Platform::Azure | Platform::Gcp);
             assert_eq!(marked, wanted, "{platform:?} {}", request.path);
@@ -39,7 +43,7 @@ fn where_nothing_may_be_asked_nothing_is() {
 
 #[test]
 fn answers_are_read_as_each_service_means_them() {
-    use Question::{Account, Session, UserData, WithoutSession};
+    use Question::{Account, Service, Session, UserData, WithoutSession};
     let none = || Finding::UserData(Contents::default());
     let plain = |form| Finding::UserData(Contents { form, ..Contents::default() });
     let ignition = || plain(user_data::Form::Ignition);
@@ -83,6 +87,13 @@ fn answers_are_read_as_each_service_means_them() {
             Finding::Unclear(400),
         ),
         ("azure is busy", Platform::Azure, Account, 429, b"", Finding::Unclear(429)),
+        ("a droplet", Platform::Digitalocean, Service, 200, b"3164444", Finding::Recognised),
+        ("an instance", Platform::Gcp, Service, 200, b"4520031799277581759\n", Finding::Recognised),
+        ("azure", Platform::Azure, Service, 200, br#"{"apiVersions":["2021-01-01"]}"#, Finding::Recognised),
+        ("a stranger's page", Platform::Gcp, Service, 200, b"<html>", Finding::Unclear(200)),
+        ("a stranger's empty page", Platform::Digitalocean, Service, 200, b"", Finding::Unclear(200)),
+        ("a stranger's JSON", Platform::Azure, Service, 200, br#"{"apiVersions":[]}"#, Finding::Unclear(200)),
+        ("a stranger's refusal", Platform::Digitalocean, Service, 404, b"1", Finding::Unclear(404)),
         ("digitalocean has none to ask", Platform::Digitalocean, Account, 200, b"x", Finding::Unclear(200)),
     ] {
         assert_eq!(read(&platform, question, Answer::Http { status, body }), want, "{name}");
@@ -98,10 +109,10 @@ proptest! {
         status in 100_u16..600,
         body in proptest::collection::vec(any::<u8>(), 0..200),
         which in 0_usize..4,
-        question in 0_usize..4,
+        question in 0_usize..5,
     ) {
         let platforms = [Platform::Aws, Platform::Azure, Platform::Gcp, Platform::Digitalocean];
-        let questions = [Question::Session, Question::WithoutSession, Question::UserData, Question::Account];
+        let questions = [Question::Session, Question::WithoutSession, Question::UserData, Question::Account, Question::Service];
         let mut body = body;
         body.extend(b"\nqqzz1234567890zz");
         let finding = read(&platforms[which], questions[question], Answer::Http { status, body: &body });
