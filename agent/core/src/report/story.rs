@@ -2,7 +2,7 @@
 
 use super::Document;
 use super::html::Page;
-use crate::event::{ALL, Priority};
+use crate::event::{Priority, all};
 use crate::status::Health;
 
 /// Every event that the agent keeps.
@@ -14,7 +14,7 @@ pub(super) fn events(page: &mut Page, document: &Document<'_>) {
     }
     page.raw("<table class=\"events\">\n<thead><tr><th>When</th><th>What</th><th class=\"wide\">In words</th></tr></thead>\n<tbody>\n");
     for event in document.events.iter().rev() {
-        let known = ALL.iter().find(|known| known.name == event.event);
+        let known = all().find(|known| known.name == event.event);
         let health = match known.map(|event| event.priority) {
             Some(Priority::Error) => Health::Bad,
             Some(Priority::Warning) => Health::Unknown,

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::paint::{Style, clean, paint};
-use crate::event::{ALL, Priority};
+use crate::event::{Priority, all};
 use crate::status::EventRecord;
 
 /// One event on one line: when, what, the sentence, the fields.
 pub fn event_line(record: &EventRecord, color: bool) -> String {
-    let known = ALL.iter().find(|event| event.name == record.event);
+    let known = all().find(|event| event.name == record.event);
     // An event of a newer agent has no priority here.
     let style = match known.map(|event| event.priority) {
         Some(Priority::Error) => Style::Bad,
