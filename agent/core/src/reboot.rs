@@ -6,6 +6,8 @@
 //!
 //! Facts about logind, rpm-ostree, update_engine and the API server: the sources are named where a rule follows from them.
 
+pub mod host;
+pub mod orders;
 pub mod seen;
 
 pub use seen::{
