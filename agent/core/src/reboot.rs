@@ -6,9 +6,16 @@
 //!
 //! Facts about logind, rpm-ostree, update_engine and the API server: the sources are named where a rule follows from them.
 
+pub mod announce;
+pub mod drain;
+pub mod fleetlock;
 pub mod host;
+pub mod node;
 pub mod orders;
+#[cfg(test)]
+mod recorded;
 pub mod seen;
+pub mod slots;
 
 pub use seen::{
     BootId, Cause, Drain, Entry, Force, Hold, Holder, LetGo, NodeSeen, Orders, Pending, PodLeft, Release, Request,
