@@ -6,17 +6,35 @@
 //!
 //! Facts about logind, rpm-ostree, update_engine and the API server: the sources are named where a rule follows from them.
 
+mod after;
 pub mod announce;
+mod cycle;
+mod decide;
+mod decision;
 pub mod drain;
 pub mod fleetlock;
+mod force;
+mod gates;
+pub mod health;
 pub mod host;
 pub mod node;
 pub mod orders;
+mod policy;
 #[cfg(test)]
 mod recorded;
 pub mod seen;
 pub mod slots;
+pub mod story;
+mod waiting;
+mod wanted;
+pub mod window;
 
+pub use decide::decide;
+pub use decision::{Decision, HostLock, RebootState, Step};
+pub use policy::{
+    BAD_FOR, FORCE_AGAIN, FORCE_PATIENCE, GOOD_WITHIN, GRANT_LASTS, HAND_OVER, LOOK_AGAIN, OUTAGE, Policy,
+    REBOOT_COMES, TRY_AGAIN, seed,
+};
 pub use seen::{
     BootId, Cause, Drain, Entry, Force, Hold, Holder, LetGo, NodeSeen, Orders, Pending, PodLeft, Release, Request,
     Seen, Slot,

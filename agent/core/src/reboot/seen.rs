@@ -78,6 +78,11 @@ pub struct Entry {
     /// The release that ran when the slot was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Release>,
+    /// Written right before the host is let go. A boot that finds it false was no reboot of ours (power, a person, a panic), so that the wanted
+    /// release does not run says nothing against it. And as the API server accepts it only of a node that has a slot, it proves the
+    /// slot once more at the last moment.
+    #[serde(default)]
+    pub let_go: bool,
 }
 
 /// Another node's slot.
@@ -220,6 +225,8 @@ pub struct LetGo {
 pub struct Seen {
     /// The boot that runs.
     pub boot: BootId,
+    /// When it began.
+    pub booted_at: Time,
     /// The release that runs.
     pub booted: Result<Release, Reason>,
     /// What is wanted by the OS; an operator's request is in `orders`. `Err`: nobody could be asked, so nothing is known to be wanted.
@@ -232,12 +239,18 @@ pub struct Seen {
     pub lacking: Vec<Reason>,
     /// Since when `lacking` has been empty without a break in this boot; none while it is not.
     pub good_since: Option<Time>,
+    /// Since when something has been lacking without a break *while it could be looked at*: none while all is good, and while the slot or the
+    /// Node is not known (an API server that is away makes no release bad).
+    pub bad_since: Option<Time>,
     /// The end of the kubelet's certificate; none: there is none, or it is not known.
     pub certificate_until: Option<Time>,
     /// What the last renewal for this reboot said, if it was refused and nothing has changed since.
     pub renewal_refused: Option<(Time, Reason)>,
-    /// The lock of the group.
+    /// The lock of the group. It must never be older than the own last write to it: a slot that was given back and is still seen here would be
+    /// taken for one that is held.
     pub slot: Slot,
+    /// Since when a slot has been seen free after there was none, to the millisecond; none: one was free at the first look, or none is.
+    pub slot_free_since: Option<Time>,
     /// The own Node.
     pub node: Result<NodeSeen, Reason>,
     /// The drain of this cycle.
@@ -246,6 +259,8 @@ pub struct Seen {
     pub let_go: Option<LetGo>,
     /// logind says that a shutdown is under way (`PreparingForShutdown`).
     pub shutting_down: bool,
-    /// The last cycle that was given up in this boot: when and why; the next try waits.
+    /// The last cycle that was given up in this run of the agent: when and why; the next try waits. Forgotten with the next `Step::Take`.
     pub given_up: Option<(Time, Reason)>,
+    /// Why the last step failed, until one succeeds: the decision makes it its reason while the step is to be done again.
+    pub trouble: Option<Reason>,
 }
