@@ -7,6 +7,8 @@ pub mod container;
 pub mod cut_points;
 pub mod host_clock;
 pub mod kubelet;
+pub mod metadata;
+pub mod namespace;
 pub mod node;
 pub mod serving;
 pub mod trust;

@@ -91,6 +91,16 @@ impl Ask<'_> {
         }
     }
 
+    /// Without the port where it is the usual one, as every client writes it: some services know their own name only.
+    fn host(&self) -> String {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        match self.address {
+            SocketAddr::V4(address) if address.port() == usual => address.ip().to_string(),
+            SocketAddr::V6(address) if address.port() == usual => format!("[{}]", address.ip()),
+            address => address.to_string(),
+        }
+    }
+
     async fn dialogue(&self) -> Result<Answer, AskFault> {
         let stream = TcpStream::connect(self.address).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::ConnectionRefused => AskFault::Closed,
@@ -121,11 +131,8 @@ impl Ask<'_> {
             // How it ended reaches whoever waits for an answer on it.
             let _ = connection.await;
         }));
-        let mut request = Request::builder()
-            .method(&self.method)
-            .uri(self.path)
-            .header(HOST, self.address.to_string())
-            .header(USER_AGENT, AGENT);
+        let mut request =
+            Request::builder().method(&self.method).uri(self.path).header(HOST, self.host()).header(USER_AGENT, AGENT);
         for (name, value) in self.headers {
             request = request.header(*name, *value);
         }
@@ -196,6 +203,26 @@ mod tests {
         Ask { address, tls: None, method: Method::GET, path: "/", headers: &[("Metadata", "true")], within }
             .send()
             .await
+    }
+
+    #[test]
+    fn the_usual_port_is_not_told() {
+        for (address, want) in [
+            ("169.254.169.254:80", "169.254.169.254"),
+            ("127.0.0.1:10250", "127.0.0.1:10250"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]:443", "[::1]:443"),
+        ] {
+            let ask = Ask {
+                address: address.parse().unwrap(),
+                tls: None,
+                method: Method::GET,
+                path: "/",
+                headers: &[],
+                within: Duration::ZERO,
+            };
+            assert_eq!(ask.host(), want, "{address}");
+        }
     }
 
     #[tokio::test]
