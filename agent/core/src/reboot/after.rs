@@ -40,6 +40,9 @@ fn came<'a>(seen: &'a Seen, entry: &'a Entry) -> Result<Came<'a>, &'a Reason> {
     let booted = seen.booted.as_ref()?;
     Ok(if booted.is(wanted) {
         Came::Wanted
+    } else if seen.bad.iter().any(|bad| bad.is(wanted)) {
+        // Rolled back; on an OS that takes a release with any reboot it may never have been let go for.
+        Came::Before(wanted)
     } else if !entry.let_go {
         Came::Interrupted
     } else if entry.from.as_ref().is_none_or(|from| booted.is(from)) {

@@ -1,5 +1,7 @@
 //! With a slot of this boot: on to letting go, or back.
 
+use std::time::Duration;
+
 use super::decision::{Decision, RebootState as State, Step};
 use super::gates::{self, Blocked};
 use super::policy::{GRANT_LASTS, Policy, is_over};
@@ -10,16 +12,15 @@ use crate::status::Reason;
 use crate::time::{Time, human};
 
 pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy, entry: &Entry) -> Decision {
-    let cause = match wanted::wanted(seen) {
-        Ok(cause) => cause,
-        Err(reason) => return stuck(now, seen, policy, entry, Blocked::unasked(reason)),
-    };
-    let Some(cause) = cause.filter(|_| policy.coordinate) else {
-        return undo(now, seen, withdrawn(policy));
-    };
     if let Some(reason) = turned(now, seen, policy) {
         return undo(now, seen, reason);
     }
+    let cause = match wanted::wanted(seen) {
+        Ok(Some(cause)) => cause,
+        // `turned` has said so already.
+        Ok(None) => return undo(now, seen, withdrawn()),
+        Err(reason) => return stuck(now, policy, entry, Blocked::unasked(reason)),
+    };
     if !wanted::is_for(entry, &cause) {
         let entry = Entry { since: entry.since, ..wanted::entry(now, seen, &cause) };
         let reason = wanted::reason(seen, &cause);
@@ -32,11 +33,11 @@ pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy, entry: &Entry) -> 
     let begun = seen.drain != Drain::NotBegun;
     let needed = if begun { policy.certificate_at_the_end() } else { policy.certificate_at_the_grant() };
     if let Some(blocked) = gates::health(seen).or_else(|| gates::certificate(now, seen, needed)) {
-        return stuck(now, seen, policy, entry, blocked);
+        return stuck(now, policy, entry, blocked);
     }
     let node = match &seen.node {
         Ok(node) => node,
-        Err(reason) => return stuck(now, seen, policy, entry, Blocked::unasked(reason)),
+        Err(reason) => return stuck(now, policy, entry, Blocked::unasked(reason)),
     };
     if is_over(now, entry.since, policy.drain_timeout + GRANT_LASTS) {
         return out_of_time(policy, &wanted::reason(seen, &cause));
@@ -95,30 +96,51 @@ fn empty(now: Time, seen: &Seen, policy: &Policy, node: &NodeSeen, why: &Reason)
     }
 }
 
+/// A drain or a cordon of this boot is there.
+pub(super) fn is_begun(seen: &Seen) -> bool {
+    let cordoned = seen.node.as_ref().is_ok_and(|node| node.cordoned_by_us.as_ref() == Some(&seen.boot));
+    cordoned || seen.drain != Drain::NotBegun
+}
+
+/// In the middle of it the lock of the group cannot be looked at: no host is let go on what was seen before, and the node is not kept
+/// empty for ever.
+pub(super) fn without_sight(now: Time, seen: &Seen, policy: &Policy, why: &Reason) -> Decision {
+    if let Some(reason) = turned(now, seen, policy) {
+        let undone = undo(now, seen, reason);
+        return match undone.step {
+            Step::StopDrain | Step::Uncordon => undone,
+            _ => Decision::idle(now, State::Undoing, why.clone(), "the group's lock is looked at again", None),
+        };
+    }
+    match seen.slot_since {
+        Some(since) if is_over(now, since, GRANT_LASTS) => give_up(why.clone()),
+        _ => Decision::idle(now, State::Waiting, why.clone(), "the group's lock is looked at again", None),
+    }
+}
+
 /// Something changed that was so when the slot was taken, or the cycle was given up.
 fn turned(now: Time, seen: &Seen, policy: &Policy) -> Option<Reason> {
+    if !policy.coordinate {
+        return Some(Reason::new("off", "reboots are not coordinated any more"));
+    }
     if let Some((_, reason)) = &seen.given_up {
         return Some(reason.clone());
     }
     if let Some(hold) = &seen.orders.hold {
         return Some(gates::held(hold));
     }
-    gates::window(now, policy, std::time::Duration::ZERO).map(|blocked| blocked.reason)
+    if wanted::wanted(seen).is_ok_and(|cause| cause.is_none()) {
+        return Some(withdrawn());
+    }
+    gates::window(now, policy, Duration::ZERO).map(|blocked| blocked.reason)
 }
 
-fn withdrawn(policy: &Policy) -> Reason {
-    if policy.coordinate {
-        Reason::new("withdrawn", "the reboot is not wanted any more")
-    } else {
-        Reason::new("off", "reboots are not coordinated any more")
-    }
+fn withdrawn() -> Reason {
+    Reason::new("withdrawn", "the reboot is not wanted any more")
 }
 
 /// It does not go on: for a while it may come good with the slot in hand, and then others have their turn.
-fn stuck(now: Time, seen: &Seen, policy: &Policy, entry: &Entry, blocked: Blocked) -> Decision {
-    if let Some((_, reason)) = &seen.given_up {
-        return undo(now, seen, reason.clone());
-    }
+fn stuck(now: Time, policy: &Policy, entry: &Entry, blocked: Blocked) -> Decision {
     if is_over(now, entry.since, policy.drain_timeout + GRANT_LASTS) {
         return out_of_time(policy, &blocked.reason);
     }

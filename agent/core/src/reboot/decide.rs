@@ -72,8 +72,13 @@ fn follow(now: Time, let_go: &LetGo) -> Decision {
 /// Reboots are nobody's business here; what is left of a time when they were is put right.
 fn off(now: Time, seen: &Seen, policy: &Policy) -> Decision {
     let reason = Reason::new("off", "reboots are not coordinated: reboot.coordinate is false");
-    waiting::leftover(now, seen, policy)
-        .unwrap_or_else(|| Decision::idle(now, State::Off, reason, "somebody switches it on", None))
+    let leftover = waiting::leftover(now, seen, policy);
+    let blind = || match &seen.slot {
+        Slot::Unknown(why) if cycle::is_begun(seen) => Some(cycle::without_sight(now, seen, policy, why)),
+        _ => None,
+    };
+    let idle = || Decision::idle(now, State::Off, reason, "somebody switches it on", None);
+    leftover.or_else(blind).unwrap_or_else(idle)
 }
 
 /// Some order is of an earlier boot, and so is done.

@@ -249,8 +249,8 @@ pub struct Seen {
     /// The lock of the group. It must never be older than the own last write to it: a slot that was given back and is still seen here would be
     /// taken for one that is held.
     pub slot: Slot,
-    /// Since when a slot has been seen free after there was none, to the millisecond; none: one was free at the first look, or none is.
-    pub slot_free_since: Option<Time>,
+    /// Since when the slot has been what it is, of three: not known, none free, one free; to the millisecond. None: since the first look.
+    pub slot_since: Option<Time>,
     /// The own Node.
     pub node: Result<NodeSeen, Reason>,
     /// The drain of this cycle.

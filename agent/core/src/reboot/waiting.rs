@@ -1,18 +1,23 @@
 //! Without a slot of the own: what is left of an earlier cycle is undone, and when a reboot is wanted and nothing is in the way, a slot is
 //! taken.
 
-use super::after;
 use super::decision::{Decision, RebootState as State, Step};
 use super::gates;
 use super::policy::{HAND_OVER, Policy};
 use super::seen::{Drain, Holder, Seen, Slot};
 use super::wanted;
+use super::{after, cycle};
 use crate::status::Reason;
 use crate::time::Time;
 
 pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy) -> Decision {
     if let Some(leftover) = leftover(now, seen, policy) {
         return leftover;
+    }
+    if let Slot::Unknown(reason) = &seen.slot
+        && cycle::is_begun(seen)
+    {
+        return cycle::without_sight(now, seen, policy, reason);
     }
     let cause = match wanted::wanted(seen) {
         Ok(Some(cause)) => cause,
@@ -35,7 +40,7 @@ pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy) -> Decision {
     if none_free {
         return Decision::idle(now, State::Waiting, full(others, limit), "a slot is freed", None);
     }
-    if let Some(since) = seen.slot_free_since {
+    if let Some(since) = seen.slot_since {
         let mine = Time(since.0 + HAND_OVER.mul_f64(policy.draw(since)));
         if now < mine && since <= now {
             let reason = Reason::new("slot", "a slot was freed a moment ago, and its waiters ask one after the other");
@@ -77,9 +82,9 @@ pub(super) fn leftover(now: Time, seen: &Seen, policy: &Policy) -> Option<Decisi
 
 fn nothing(now: Time, seen: &Seen) -> Decision {
     if let Slot::Unknown(reason) = &seen.slot
-        && (seen.drain != Drain::NotBegun || !seen.node.as_ref().is_ok_and(|node| node.cordoned_by_us.is_none()))
+        && !seen.node.as_ref().is_ok_and(|node| node.cordoned_by_us.is_none())
     {
-        // A cycle may be under way: whether a slot is held cannot be told.
+        // A slot of an earlier boot may be held.
         return Decision::idle(now, State::Unknown, reason.clone(), "the group's lock is looked at again", None);
     }
     let refused = seen.pending.as_ref().ok().and_then(Option::as_ref);
