@@ -43,7 +43,7 @@ fn came<'a>(seen: &'a Seen, entry: &'a Entry) -> Result<Came<'a>, &'a Reason> {
     } else if seen.bad.iter().any(|bad| bad.is(wanted)) {
         // Rolled back; on an OS that takes a release with any reboot it may never have been let go for.
         Came::Before(wanted)
-    } else if !entry.let_go {
+    } else if entry.let_go.is_none() {
         Came::Interrupted
     } else if entry.from.as_ref().is_none_or(|from| booted.is(from)) {
         Came::Before(wanted)

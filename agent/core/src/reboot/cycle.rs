@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decision::{Decision, RebootState as State, Step};
 use super::gates::{self, Blocked};
-use super::policy::{GRANT_LASTS, Policy, is_over};
+use super::policy::{GRANT_LASTS, LET_GO_LASTS, Policy, REBOOT_COMES, is_over, may_go};
 use super::seen::{Drain, Entry, NodeSeen, Seen};
 use super::wanted;
 use crate::config::OnDrainTimeout;
@@ -13,12 +13,12 @@ use crate::time::{Time, human};
 
 pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy, entry: &Entry) -> Decision {
     if let Some(reason) = turned(now, seen, policy) {
-        return undo(now, seen, reason);
+        return undo(now, seen, Some(entry), reason);
     }
     let cause = match wanted::wanted(seen) {
         Ok(Some(cause)) => cause,
         // `turned` has said so already.
-        Ok(None) => return undo(now, seen, withdrawn()),
+        Ok(None) => return undo(now, seen, Some(entry), withdrawn()),
         Err(reason) => return stuck(now, policy, entry, Blocked::unasked(reason)),
     };
     if !wanted::is_for(entry, &cause) {
@@ -53,8 +53,8 @@ pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy, entry: &Entry) -> 
         return decision;
     }
     let reason = wanted::reason(seen, &cause);
-    if !entry.let_go {
-        let entry = Entry { let_go: true, ..entry.clone() };
+    if !may_go(now, entry) {
+        let entry = Entry { let_go: Some(now), ..entry.clone() };
         return Decision::going(State::LettingGo, reason, "the slot is proved once more", Step::Amend(entry));
     }
     Decision::going(State::LettingGo, reason, "the block lock is dropped and the host reboots", Step::LetGo(cause))
@@ -106,7 +106,7 @@ pub(super) fn is_begun(seen: &Seen) -> bool {
 /// empty for ever.
 pub(super) fn without_sight(now: Time, seen: &Seen, policy: &Policy, why: &Reason) -> Decision {
     if let Some(reason) = turned(now, seen, policy) {
-        let undone = undo(now, seen, reason);
+        let undone = undo(now, seen, None, reason);
         return match undone.step {
             Step::StopDrain | Step::Uncordon => undone,
             _ => Decision::idle(now, State::Undoing, why.clone(), "the group's lock is looked at again", None),
@@ -162,7 +162,20 @@ fn give_up(reason: Reason) -> Decision {
 }
 
 /// No reboot follows: what was done for it is undone, and the slot given back by a host that is good.
-pub(super) fn undo(now: Time, seen: &Seen, reason: Reason) -> Decision {
+pub(super) fn undo(now: Time, seen: &Seen, entry: Option<&Entry>, reason: Reason) -> Decision {
+    // The agent may have been killed right after it let the host go.
+    if let Some(at) = entry.and_then(|entry| entry.let_go)
+        && !is_over(now, at, LET_GO_LASTS + REBOOT_COMES)
+    {
+        let until = Time(at.0 + LET_GO_LASTS + REBOOT_COMES);
+        return Decision::idle(
+            now,
+            State::Undoing,
+            reason,
+            "no reboot can come any more, and all is undone",
+            Some(until),
+        );
+    }
     if seen.drain != Drain::NotBegun {
         return Decision::going(State::Undoing, reason, "the drain is stopped", Step::StopDrain);
     }

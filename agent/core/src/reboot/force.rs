@@ -3,7 +3,7 @@
 
 use super::cycle;
 use super::decision::{Decision, RebootState as State, Step};
-use super::policy::{FORCE_AGAIN, FORCE_PATIENCE, Policy, is_over};
+use super::policy::{FORCE_AGAIN, FORCE_PATIENCE, Policy, is_over, may_go};
 use super::seen::{Cause, Drain, Entry, Force, Seen, Slot};
 use super::wanted;
 use crate::status::Reason;
@@ -68,9 +68,9 @@ fn properly(
         Err(_) => {}
     }
     if let Slot::Seen { mine: Some(entry), .. } = &seen.slot
-        && !entry.let_go
+        && !may_go(now, entry)
     {
-        let entry = Entry { let_go: true, ..entry.clone() };
+        let entry = Entry { let_go: Some(now), ..entry.clone() };
         return going(State::LettingGo, "the slot says that the host is let go", Step::Amend(entry));
     }
     None
@@ -78,7 +78,7 @@ fn properly(
 
 /// Until it is tried again the node works as before.
 fn pause(now: Time, seen: &Seen, reason: Reason, until: Time) -> Decision {
-    let undone = cycle::undo(now, seen, reason.clone());
+    let undone = cycle::undo(now, seen, None, reason.clone());
     match undone.step {
         Step::StopDrain | Step::Uncordon => undone,
         _ => Decision::idle(now, State::Waiting, reason, "it is tried again", Some(until)),

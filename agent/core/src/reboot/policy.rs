@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::seen::Entry;
 use super::window::{WindowFault, Windows};
 use crate::config::{self, OnDrainTimeout};
 use crate::time::Time;
@@ -13,6 +14,9 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A host that was let go is expected to say `PreparingForShutdown` within this. rpm-ostreed spawns `systemctl reboot` when it is idle and
 /// looks at nothing but spawn errors, so "nothing happened" can only be told by time; so can a reply that was lost.
 pub const REBOOT_COMES: Duration = Duration::from_secs(60);
+/// The host is let go within this after its slot says so, or the slot is written once more. So no reboot of ours comes later than this and
+/// [`REBOOT_COMES`] after what the slot says, whatever became of the agent that wrote it.
+pub const LET_GO_LASTS: Duration = Duration::from_secs(60);
 /// How long a slot may be held before the host is let go, beside the drain: the renewal, an API server that is away for a while, health that
 /// comes back. After it the slot is given back, because others wait for it.
 pub const GRANT_LASTS: Duration = Duration::from_secs(30 * 60);
@@ -111,6 +115,11 @@ impl Policy {
 /// Has it been longer than `span` since `since`? A `since` that is well in the future was before a clock was set back: yes, too.
 pub(super) fn is_over(now: Time, since: Time, span: Duration) -> bool {
     now.0 >= since.0 + span || since.0 > now.0 + CLOCK_SLACK
+}
+
+/// The slot says that the host may be let go now.
+pub(super) fn may_go(now: Time, entry: &Entry) -> bool {
+    entry.let_go.is_some_and(|at| !is_over(now, at, LET_GO_LASTS))
 }
 
 /// A seed of the node's name (FNV-1a, then mixed).

@@ -78,11 +78,11 @@ pub struct Entry {
     /// The release that ran when the slot was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Release>,
-    /// Written right before the host is let go. A boot that finds it false was no reboot of ours (power, a person, a panic), so that the wanted
-    /// release does not run says nothing against it. And as the API server accepts it only of a node that has a slot, it proves the
-    /// slot once more at the last moment.
-    #[serde(default)]
-    pub let_go: bool,
+    /// Since when the host may be let go, written right before it is, and good for [`super::LET_GO_LASTS`]. As the API server takes it only from a node
+    /// that has a slot, it proves the slot at the last moment. An agent that was killed in that moment finds that a reboot may still come. And a boot
+    /// that finds none was no reboot of ours (power, a person, a panic), so that the wanted release does not run says nothing against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_go: Option<Time>,
 }
 
 /// Another node's slot.

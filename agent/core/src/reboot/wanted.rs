@@ -75,7 +75,7 @@ pub(super) fn entry(now: Time, seen: &Seen, cause: &Cause) -> Entry {
         cordoned: seen.node.as_ref().is_ok_and(|node| !node.unschedulable || node.cordoned_by_us.is_some()),
         wanted: release(cause).cloned(),
         from: seen.booted.as_ref().ok().cloned(),
-        let_go: false,
+        let_go: None,
     }
 }
 

@@ -11,7 +11,7 @@ fn entry(boot: &str) -> Entry {
         cordoned: true,
         wanted: Some(Release { version: "44.1".to_owned(), checksum: None }),
         from: None,
-        let_go: false,
+        let_go: None,
     }
 }
 
