@@ -39,3 +39,6 @@ pub use seen::{
     BootId, Cause, Drain, Entry, Force, Hold, Holder, LetGo, NodeSeen, Orders, Pending, PodLeft, Release, Request,
     Seen, Slot,
 };
+
+#[cfg(test)]
+mod model;
