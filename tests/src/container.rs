@@ -1,6 +1,7 @@
 //! Container runtimes for `eyewall kubelet` that run no container: a script under the names of podman and docker, which does
 //! as it is told by files and writes down how it was called.
 
+pub mod docker;
 pub mod host;
 
 use std::collections::BTreeMap;

@@ -26,6 +26,8 @@ use super::{netlink, selinux};
 const GROUPS_MAX: usize = 50_000;
 /// podman's lists of containers and images are some hundred KiB.
 const STORE_MAX: u64 = 4 * 1024 * 1024;
+/// Where podman and docker lay the layers of a container over each other, if nobody moved it.
+const STORES: [&str; 2] = ["/var/lib/containers/storage/overlay", "/var/lib/docker/overlay2"];
 /// The kubelet's program has some 60 MiB.
 const PROGRAM_MAX: u64 = 512 * 1024 * 1024;
 
@@ -100,19 +102,22 @@ pub fn kubelet_image(paths: &Paths) -> Capture {
 /// The kubelet's program as it lies in its image: by the process' own view of the file system.
 pub fn kubelet_binary(paths: &Paths) -> Capture {
     let Some(process) = kubelet(paths) else { return Capture::Missing };
-    // /proc/PID/root needs CAP_SYS_PTRACE, which the agent has not; podman's merged directory is readable for it.
-    let storage = paths.at("/var/lib/containers/storage/overlay");
+    // /proc/PID/root needs CAP_SYS_PTRACE, which the agent has not; the runtime's merged directory is readable for it.
     let mounts = match std::fs::read_to_string(process.join("mountinfo")) {
         Ok(mounts) => mounts,
         Err(error) => return why_not(&process.join("mountinfo"), &error),
     };
     let upper = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).and_then(|line| {
         let (_, rest) = line.split_once("upperdir=")?;
-        let id = rest.split(',').next()?.trim_end_matches("/diff").rsplit('/').next()?;
-        Some(storage.join(id).join("merged/usr/local/bin/kubelet"))
+        let (store, id) = rest.split(',').next()?.trim_end_matches("/diff").rsplit_once('/')?;
+        let store = STORES.into_iter().find(|known| *known == store)?;
+        Some(paths.at(store).join(id).join("merged/usr/local/bin/kubelet"))
     });
     let Some(program) = upper else {
-        return Capture::failed("no-image-directory", "The kubelet's root is no overlay of podman's store.");
+        return Capture::failed(
+            "no-image-directory",
+            "The kubelet's root is no overlay of podman's store, nor one of docker's.",
+        );
     };
     match selinux::hash(&program, PROGRAM_MAX) {
         Ok(sha256) => Capture::record(&Binary { sha256 }),
@@ -214,5 +219,39 @@ fn json(value: &Variant<'_>) -> Value {
             Value::Object(entries.iter().map(|(key, value)| (super::units::text(key), json(value))).collect())
         }
         _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_kubelets_program_is_found_in_the_store_of_either_runtime() {
+        for (name, store, want) in [
+            ("podman", "/var/lib/containers/storage/overlay", true),
+            ("docker", "/var/lib/docker/overlay2", true),
+            ("anybody", "/srv/overlay", false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let put = |path: &str, text: &str| {
+                let path = root.path().join(path.trim_start_matches('/'));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            };
+            put("proc/42/comm", "kubelet\n");
+            let mount = format!(
+                "512 400 0:50 / / rw,relatime - overlay overlay rw,lowerdir={store}/l/A,upperdir={store}/0a0b/diff,workdir={store}/0a0b/work\n"
+            );
+            put("proc/42/mountinfo", &mount);
+            put(&format!("{store}/0a0b/merged/usr/local/bin/kubelet"), "");
+            let paths = Paths { root: root.path().to_owned(), config: Arc::default() };
+            // Of nothing at all.
+            let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+            let found = kubelet_binary(&paths);
+            assert_eq!(found == Capture::record(&Binary { sha256: empty.to_owned() }), want, "{name}: {found:?}");
+        }
     }
 }

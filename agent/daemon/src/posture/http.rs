@@ -1,7 +1,8 @@
-//! One HTTP request to a port of this host or to the metadata service, for how it is answered. Redirects are not followed, proxies are not
+//! One HTTP request to a port or a socket of this host or to the metadata service, for how it is answered. Redirects are not followed, proxies are not
 //! asked, nothing is kept open.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
@@ -22,7 +23,7 @@ use zeroize::Zeroizing;
 /// What the posture calls itself: audit logs tell its questions from those about certificates.
 pub const AGENT: &str = concat!("eyewall-posture/", env!("CARGO_PKG_VERSION"));
 /// The largest body that is read, in bytes: the largest user data of any platform is 256 KiB, in base64.
-const BODY_MAX: usize = 512 * 1024;
+pub const BODY_MAX: usize = 512 * 1024;
 
 /// What to ask.
 #[derive(Debug)]
@@ -120,33 +121,69 @@ impl Ask<'_> {
     }
 
     async fn exchange(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Answer, AskFault> {
-        // In TLS 1.3 a server that wants a client certificate says so only after the client believes to be done.
-        let no_http = |error: hyper::Error| match self.tls {
-            Some(_) if alert(&error) => AskFault::Handshake(told(&error)),
-            _ => AskFault::NoHttp(told(&error)),
-        };
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(64 * 1024).handshake(TokioIo::new(stream)).await.map_err(no_http)?;
-        let io = AbortOnDrop(tokio::spawn(async move {
-            // How it ended reaches whoever waits for an answer on it.
-            let _ = connection.await;
-        }));
-        let mut request =
-            Request::builder().method(&self.method).uri(self.path).header(HOST, self.host()).header(USER_AGENT, AGENT);
-        for (name, value) in self.headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| AskFault::Unreachable(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(no_http)?;
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, BODY_MAX).collect().await {
-            Ok(body) => Some(Zeroizing::new(body.to_bytes().to_vec())),
-            Err(error) if error.is::<LengthLimitError>() => None,
-            Err(error) => return Err(AskFault::NoHttp(error.to_string())),
-        };
-        drop(io);
-        Ok(Answer { status: head.status.as_u16(), body })
+        exchange(stream, &self.method, &self.host(), self.path, self.headers).await
     }
+}
+
+/// `GET path` of whoever listens on a socket in the file system.
+///
+/// # Errors
+/// [`SocketFault`].
+pub async fn get_from_socket(socket: &Path, path: &str, within: Duration) -> Result<Answer, SocketFault> {
+    let dialogue = async {
+        let stream = UnixStream::connect(socket).await.map_err(SocketFault::Connect)?;
+        exchange(stream, &Method::GET, "localhost", path, &[]).await.map_err(SocketFault::Answer)
+    };
+    match timeout(within, dialogue).await {
+        Ok(answered) => answered,
+        Err(_) => {
+            Err(SocketFault::Answer(AskFault::Unreachable(format!("no answer within {} ms", within.as_millis()))))
+        }
+    }
+}
+
+/// Why a socket in the file system did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketFault {
+    /// There is none, or it may not be used.
+    #[error("{0}")]
+    Connect(std::io::Error),
+    /// Something listens, and there is no answer.
+    #[error("{0}")]
+    Answer(AskFault),
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: &Method,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Answer, AskFault> {
+    // In TLS 1.3 a server that wants a client certificate says so only after the client believes to be done.
+    let no_http = |error: hyper::Error| {
+        if alert(&error) { AskFault::Handshake(told(&error)) } else { AskFault::NoHttp(told(&error)) }
+    };
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(64 * 1024).handshake(TokioIo::new(stream)).await.map_err(no_http)?;
+    let io = AbortOnDrop(tokio::spawn(async move {
+        // How it ended reaches whoever waits for an answer on it.
+        let _ = connection.await;
+    }));
+    let mut request = Request::builder().method(method).uri(path).header(HOST, host).header(USER_AGENT, AGENT);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| AskFault::Unreachable(error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(no_http)?;
+    let (head, body) = response.into_parts();
+    let body = match Limited::new(body, BODY_MAX).collect().await {
+        Ok(body) => Some(Zeroizing::new(body.to_bytes().to_vec())),
+        Err(error) if error.is::<LengthLimitError>() => None,
+        Err(error) => return Err(AskFault::NoHttp(error.to_string())),
+    };
+    drop(io);
+    Ok(Answer { status: head.status.as_u16(), body })
 }
 
 #[derive(Debug)]

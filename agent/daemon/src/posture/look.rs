@@ -12,7 +12,7 @@ use super::capture::{self, Paths};
 use super::cluster::{AsNode, away};
 use super::probes::{self, Identity};
 use super::units::{Bus, UnitFault};
-use super::{host, sandbox, selinux};
+use super::{docker, host, sandbox, selinux};
 use crate::api::Bearer;
 use crate::bootstrap::{self, Joined};
 use crate::store::{Found, Store};
@@ -125,7 +125,10 @@ impl<'a> Round<'a> {
             },
             "netlink:sockets" => host::sockets(self.paths),
             "node:kubelet-binary" => host::kubelet_binary(self.paths),
-            "node:kubelet-image" => host::kubelet_image(self.paths),
+            "node:kubelet-image" => match docker::kubelet_image(self.paths).await {
+                Capture::Missing => host::kubelet_image(self.paths),
+                found => found,
+            },
             "node:selinux-denials" => selinux::denials(self.paths, self.booted_at),
             "node:selinux-permissive-types" => selinux::permissive_types(self.paths),
             "node:selinux-policy-files" => selinux::policy_files(self.paths),

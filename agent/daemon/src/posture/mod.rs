@@ -4,6 +4,7 @@ pub mod actor;
 pub mod capture;
 pub mod cluster;
 pub mod command;
+pub mod docker;
 pub mod files;
 pub mod host;
 pub mod http;

@@ -65,6 +65,14 @@ struct Inspected {
     id: String,
     #[serde(rename = "Image")]
     image: String,
+    #[serde(rename = "State")]
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    #[serde(rename = "Running")]
+    running: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +83,22 @@ struct InspectedImage {
     tags: Option<Vec<String>>,
     #[serde(default, rename = "RepoDigests")]
     digests: Option<Vec<String>>,
+}
+
+/// The id of the image that docker's container runs from, by the body of `GET /containers/kubelet/json`. It is safe in a path.
+///
+/// # Errors
+/// [`ReadFault`]; a container that does not run is [`ReadFault::Missing`].
+pub fn image_in_docker(container: &str) -> Result<String, ReadFault> {
+    let container: Inspected = json(container, LARGEST).map_err(|fault| fault.within("the container"))?;
+    if !container.state.running {
+        return Err(ReadFault::Missing("a running container of that name"));
+    }
+    let digest = container.image.strip_prefix("sha256:").unwrap_or(&container.image);
+    if digest.is_empty() || digest.len() > 128 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ReadFault::Missing("the id of the container's image"));
+    }
+    Ok(container.image)
 }
 
 /// From docker's API: the bodies of `GET /containers/kubelet/json` and `GET /images/<id>/json`.
@@ -127,19 +151,29 @@ mod tests {
 
     #[test]
     fn docker_is_read() {
-        let container =
-            r#"{"Id":"c0ffee","Image":"sha256:ab12","Config":{"Image":"quay.io/poseidon/kubelet:v1.36.2"}}"#;
+        let container = r#"{"Id":"c0ffee","Image":"sha256:ab12","State":{"Status":"running","Running":true},"Config":{"Image":"quay.io/poseidon/kubelet:v1.36.2"}}"#;
         let image = r#"{"Id":"sha256:ab12","RepoTags":["quay.io/poseidon/kubelet:v1.36.2"],"RepoDigests":["quay.io/poseidon/kubelet@sha256:aa"]}"#;
         let read = from_docker(container, image).expect("the kubelet");
         assert_eq!((read.id.as_str(), &read.digests[..]), ("ab12", &["sha256:aa".to_owned()][..]));
         let other = image.replace("ab12", "ab13");
         assert_eq!(from_docker(container, &other).map_err(|fault| fault.kind()), Err("incomplete"));
+        for (name, text, want) in [
+            ("running", container.to_owned(), Ok("sha256:ab12")),
+            ("another path", container.replace("ab12", "../../secrets"), Err("incomplete")),
+            ("no id", container.replace("sha256:ab12", ""), Err("incomplete")),
+            ("stopped", container.replace("true", "false"), Err("incomplete")),
+            ("no state", container.replace("State", "Status"), Err("malformed")),
+            ("no such container", r#"{"message":"No such container: kubelet"}"#.to_owned(), Err("malformed")),
+        ] {
+            let read = image_in_docker(&text);
+            assert_eq!(read.as_deref().map_err(|fault| fault.kind()), want, "{name}");
+        }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_a_fault(text in "(?s).{0,200}") {
-            let _ = (from_podman(&text, IMAGES, "kubelet"), from_podman(CONTAINERS, &text, "kubelet"), from_docker(&text, &text));
+            let _ = (from_podman(&text, IMAGES, "kubelet"), from_podman(CONTAINERS, &text, "kubelet"), from_docker(&text, &text), image_in_docker(&text));
         }
     }
 }
