@@ -1,8 +1,11 @@
 //! A private system bus: the real dbus-daemon at an address of its own, with the rules of a Debian host's system bus as far
 //! as systemd is concerned. The machine's own bus is never touched.
 
+pub mod logind;
+pub mod rpm_ostree;
 pub mod systemd;
 pub mod timedate;
+pub mod update_engine;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -88,8 +91,8 @@ impl Bus {
         self.directory.path().join(name)
     }
 
-    /// Of /usr/share/dbus-1/system.conf, org.freedesktop.systemd1.conf and org.freedesktop.timedate1.conf: names are owned and
-    /// methods called only where a rule allows it, and systemd is for root (here: whoever runs the tests).
+    /// Of /usr/share/dbus-1/system.conf and the rules of the services that have a stand-in: names are owned and methods called only where
+    /// a rule allows it, and the system is for root (here: whoever runs the tests).
     fn configuration(&self) -> String {
         format!(
             r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -116,6 +119,12 @@ impl Bus {
     <allow send_destination="org.freedesktop.systemd1"/>
     <allow own="org.freedesktop.timedate1"/>
     <allow send_destination="org.freedesktop.timedate1"/>
+    <allow own="org.freedesktop.login1"/>
+    <allow send_destination="org.freedesktop.login1"/>
+    <allow own="org.projectatomic.rpmostree1"/>
+    <allow send_destination="org.projectatomic.rpmostree1"/>
+    <allow own="com.coreos.update1"/>
+    <allow send_destination="com.coreos.update1"/>
   </policy>
 </busconfig>
 "#,

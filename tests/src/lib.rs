@@ -10,5 +10,6 @@ pub mod kubelet;
 pub mod metadata;
 pub mod namespace;
 pub mod node;
+pub mod os_standin;
 pub mod serving;
 pub mod trust;

@@ -135,6 +135,11 @@ impl Systemd {
         self.shared.world().on_restart = Some(Restarted(Box::new(restarted)));
     }
 
+    /// `Version` from now on; without this it is 257.
+    pub fn set_version(&self, version: &str) {
+        self.shared.world().version = Some(version.to_owned());
+    }
+
     /// Takes calls and does not answer them, until told otherwise: then it answers them all.
     pub fn hang(&self, hung: bool) {
         self.shared.hung.send_replace(hung);
@@ -209,6 +214,7 @@ struct World {
     jobs: u32,
     started: u32,
     on_restart: Option<Restarted>,
+    version: Option<String>,
 }
 
 struct Restarted(OnRestart);

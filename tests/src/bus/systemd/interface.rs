@@ -72,6 +72,11 @@ pub(super) struct Manager(pub(super) Arc<Shared>);
 
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        self.0.world().version.clone().unwrap_or_else(|| "257.9-1~deb13u1".to_owned())
+    }
+
     async fn subscribe(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Refusal> {
         self.0.called("Subscribe".to_owned()).await;
         let sender = header.sender().map(ToString::to_string).unwrap_or_default();
