@@ -151,8 +151,13 @@ impl Fcos {
     /// There is none, or no shutdown began.
     pub async fn rollback(&self, logind: &Logind) -> Result<(), Reason> {
         let rows = self.rows_now().await.map_err(|fault| fault.reason())?;
+        let next = next(&rows);
         // It may be first already: the reboot is all that is missing.
-        if !matches!(next(&rows), Next::Written(_)) {
+        if !matches!(next, Next::Written(_)) {
+            // With something staged it refuses; a later release is staged again by whoever staged it.
+            if matches!(next, Next::Locked(_) | Next::Unlocked(_)) {
+                rpm_ostree::unstage(&self.bus).await.map_err(|fault| fault.reason())?;
+            }
             rpm_ostree::rollback(&self.bus).await.map_err(|fault| fault.reason())?;
         }
         reboot_now(logind).await

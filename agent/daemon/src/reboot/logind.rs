@@ -28,7 +28,7 @@ const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 /// Who we are to those who list the locks.
 pub const WHO: &str = "eyewall";
 /// After a reboot that logind took on, `PreparingForShutdown` is there before the answer is; a loaded host is given this long.
-const SHUTDOWN_BEGINS_WITHIN: Duration = Duration::from_secs(10);
+const SHUTDOWN_BEGINS_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 const LOOK: Duration = Duration::from_millis(100);
 /// What a lock's list shows of a reason.
 const WHY_MAX: usize = 512;

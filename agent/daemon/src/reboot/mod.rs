@@ -8,3 +8,6 @@ pub mod flatcar;
 pub mod generic;
 pub mod logind;
 pub mod rpm_ostree;
+
+#[cfg(test)]
+mod host_tests;

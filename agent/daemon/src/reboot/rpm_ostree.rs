@@ -13,7 +13,7 @@ use eyewall_core::status::Reason;
 use tokio::time::{sleep, timeout};
 use zbus::connection::Builder;
 use zbus::export::futures_core::Stream as _;
-use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{Connection, DynamicType, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::bus::{Bus, CallError, Remote, WITHIN};
 use super::logind::WHO;
@@ -99,15 +99,29 @@ pub async fn deployments(bus: &Bus) -> Result<Vec<Deployment>, RpmOstreeFault> {
 /// # Errors
 /// [`RpmOstreeFault`]
 pub async fn finalize(bus: &Bus, checksum: &str) -> Result<(), RpmOstreeFault> {
-    transaction(bus, "FinalizeDeployment", HashMap::from([("checksum", Variant::from(checksum))])).await
+    let options = HashMap::from([
+        ("checksum", Variant::from(checksum)),
+        // For its journal.
+        ("initiating-command-line", Variant::from(WHO)),
+    ]);
+    transaction(bus, "FinalizeDeployment", &(options,)).await
 }
 
 /// Puts the deployment that ran before first in the boot menu. It does not reboot.
 ///
 /// # Errors
-/// [`RpmOstreeFault`]
+/// [`RpmOstreeFault`]; something is staged, see [`unstage`].
 pub async fn rollback(bus: &Bus) -> Result<(), RpmOstreeFault> {
-    transaction(bus, "Rollback", HashMap::new()).await
+    let options: HashMap<&str, Variant<'_>> = HashMap::new();
+    transaction(bus, "Rollback", &(options,)).await
+}
+
+/// Drops what is staged (`rpm-ostree cleanup -p`).
+///
+/// # Errors
+/// [`RpmOstreeFault`]
+pub async fn unstage(bus: &Bus) -> Result<(), RpmOstreeFault> {
+    transaction(bus, "Cleanup", &(&["pending-deploy"][..],)).await
 }
 
 async fn registered(bus: &Bus) -> Result<Connection, CallError> {
@@ -130,12 +144,15 @@ async fn close(connection: Connection) {
     let _ = timeout(WITHIN, connection.close()).await;
 }
 
-async fn transaction(bus: &Bus, method: &str, mut options: HashMap<&str, Variant<'_>>) -> Result<(), RpmOstreeFault> {
-    options.insert("initiating-command-line", Variant::from("eyewall"));
+async fn transaction<B: serde::Serialize + DynamicType>(
+    bus: &Bus,
+    method: &str,
+    body: &B,
+) -> Result<(), RpmOstreeFault> {
     let connection = registered(bus).await?;
     let booted: OwnedObjectPath = SYSROOT.get(&connection, "Booted").await?;
     let os = Remote { name: SYSROOT.name, path: booted.as_str(), interface: OS_INTERFACE };
-    let asked = os.call(&connection, method, &(options,)).await;
+    let asked = os.call(&connection, method, body).await;
     let reply = match asked {
         Ok(reply) => reply,
         // Before there is a transaction it uses D-Bus errors, with the same words.
