@@ -280,6 +280,11 @@ impl ApiServer {
         });
     }
 
+    /// Takes the admission policy of the slots away, or brings it back; the ConfigMap and its role stay.
+    pub fn set_slots_policy(&self, is_in_force: bool) {
+        self.shared.change(|world| world.slots_policy = is_in_force);
+    }
+
     /// Writes an object as the cluster itself would, past all rules, and returns it as stored: for Nodes, Pods, budgets
     /// and whatever else a test needs to be there.
     ///

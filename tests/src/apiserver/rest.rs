@@ -185,7 +185,13 @@ impl Asked<'_> {
             slots::judge(self.who, &what.namespace, &existing, &next)?;
         }
         // A write that changes nothing is not one: same version, no event.
-        let stored = if next == existing { existing } else { world.store.put(resource, next) };
+        let stored = if next == existing {
+            existing
+        } else if self.query.dry_run {
+            next
+        } else {
+            world.store.put(resource, next)
+        };
         Ok(Answer::Object(StatusCode::OK, stored))
     }
 
@@ -221,6 +227,7 @@ impl Asked<'_> {
         if named != what.name {
             return Err(Refusal::bad_request(format!("name in URL does not match name in Eviction object: {named}")));
         }
+        preconditions::delete(&PODS, &pod, &eviction["deleteOptions"])?;
         pods::may_be_evicted(&pod, &world.store)?;
         let asked = eviction["deleteOptions"]["gracePeriodSeconds"].as_u64();
         self.end_pod(world, pod, asked);

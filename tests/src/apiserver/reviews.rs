@@ -31,7 +31,7 @@ pub(super) fn self_access(who: &Identity, sent: &Value, rules: &[Rule], store: &
         subresource: text("subresource"),
         namespace: text("namespace"),
         name: text("name"),
-        field_selector: Vec::new(),
+        field_selector: selector(&asked["fieldSelector"]["requirements"]),
     };
     let decision = decide(who, &what, rules, store);
     let mut status = json!({"allowed": decision.allowed});
@@ -42,4 +42,13 @@ pub(super) fn self_access(who: &Identity, sent: &Value, rules: &[Rule], store: &
         "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
         "metadata": {}, "spec": sent["spec"], "status": status,
     })
+}
+
+/// The requirements that a list or watch with `key=value` has; others are not of use to any rule here.
+fn selector(requirements: &Value) -> Vec<(String, String)> {
+    let requirements = requirements.as_array().into_iter().flatten();
+    requirements
+        .filter(|one| one["operator"] == "In" && one["values"].as_array().is_some_and(|values| values.len() == 1))
+        .filter_map(|one| Some((one["key"].as_str()?.to_owned(), one["values"][0].as_str()?.to_owned())))
+        .collect()
 }

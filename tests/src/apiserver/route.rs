@@ -33,6 +33,8 @@ pub(super) struct Query {
     pub(super) initial_events: bool,
     pub(super) timeout_seconds: Option<u64>,
     pub(super) grace_period_seconds: Option<u64>,
+    /// Everything is judged and nothing is stored.
+    pub(super) dry_run: bool,
     pub(super) field_selector: Vec<(String, String)>,
     pub(super) label_selector: Vec<(String, String)>,
 }
@@ -51,6 +53,7 @@ impl Query {
                 "sendInitialEvents" => query.initial_events = truth,
                 "timeoutSeconds" => query.timeout_seconds = value.parse().ok().filter(|seconds| *seconds > 0),
                 "gracePeriodSeconds" => query.grace_period_seconds = value.parse().ok(),
+                "dryRun" => query.dry_run = value == "All",
                 "fieldSelector" => query.field_selector = selector(&value),
                 "labelSelector" => query.label_selector = selector(&value),
                 _ => {}
