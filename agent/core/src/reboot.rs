@@ -22,6 +22,7 @@ pub mod orders;
 mod policy;
 #[cfg(test)]
 mod recorded;
+pub mod rights;
 pub mod seen;
 pub mod slots;
 pub mod story;
@@ -42,3 +43,5 @@ pub use seen::{
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;

@@ -178,6 +178,25 @@ fn missing(group: &str) -> Reason {
     )
 }
 
+/// All slots are taken.
+pub fn full(group: &str) -> Reason {
+    Reason::new(
+        "no-free-slot",
+        format!("all slots of the group {group:?} are taken; the next free one is tried for at once"),
+    )
+}
+
+/// The limit is not enforced: the API server took a write that the policy forbids.
+pub fn unguarded(group: &str) -> Reason {
+    Reason::new(
+        "slots-unguarded",
+        format!(
+            "nothing keeps the nodes of the group {group:?} to its limit: the ValidatingAdmissionPolicy eyewall-reboot-slots or its binding \
+             is missing; apply {MANIFEST}"
+        ),
+    )
+}
+
 fn view(map: ConfigMap, group: &str, node: &str) -> View {
     let name = config_map(group);
     let data = map.data.unwrap_or_default();

@@ -58,6 +58,24 @@ pub enum ApiError {
     Credential(String),
 }
 
+/// How a patch is merged into the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7396: `null` removes, lists are replaced.
+    Merge,
+    /// Kubernetes' own: lists with a merge key, such as conditions by their type, are merged by it.
+    Strategic,
+}
+
+impl Patch {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Merge => "application/merge-patch+json",
+            Self::Strategic => "application/strategic-merge-patch+json",
+        }
+    }
+}
+
 /// One connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct Client {
@@ -97,7 +115,16 @@ impl Client {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<Answer, ApiError> {
-        let response = self.send(method, path, body).await?;
+        let response = self.send(method, path, "application/json", body).await?;
+        Answer::read(response, LARGEST_BODY, ANSWER_WITHIN).await
+    }
+
+    /// One PATCH.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn patch(&mut self, path: &str, how: Patch, change: &serde_json::Value) -> Result<Answer, ApiError> {
+        let response = self.send(Method::PATCH, path, how.media_type(), Some(change)).await?;
         Answer::read(response, LARGEST_BODY, ANSWER_WITHIN).await
     }
 
@@ -106,7 +133,7 @@ impl Client {
     /// # Errors
     /// [`ApiError`]. A status other than 200 comes back as the answer it is.
     pub async fn stream(&mut self, path: &str) -> Result<Result<Lines, Answer>, ApiError> {
-        let response = self.send(Method::GET, path, None).await?;
+        let response = self.send(Method::GET, path, "", None).await?;
         if response.status() == hyper::StatusCode::OK {
             Ok(Ok(Lines::new(response.into_body(), LARGEST_BODY)))
         } else {
@@ -118,6 +145,7 @@ impl Client {
         &mut self,
         method: Method,
         path: &str,
+        media_type: &'static str,
         body: Option<&serde_json::Value>,
     ) -> Result<hyper::Response<hyper::body::Incoming>, ApiError> {
         let mut request = Request::builder()
@@ -132,7 +160,7 @@ impl Client {
         let bytes = match body {
             None => Bytes::new(),
             Some(value) => {
-                request = request.header(CONTENT_TYPE, "application/json");
+                request = request.header(CONTENT_TYPE, media_type);
                 Bytes::from(value.to_string())
             }
         };

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{MANIFEST, NAMESPACE, config_map, missing};
+use super::{MANIFEST, NAMESPACE, config_map, full, missing};
 use crate::secret::redact;
 use crate::status::Reason;
 
@@ -75,11 +75,7 @@ pub fn refusal(status: u16, body: &[u8], verb: Verb, group: &str) -> Refusal {
     let words = words(status, body);
     let map = config_map(group);
     let (kind, message, then) = match status {
-        422 if words.ends_with("no free slot") => (
-            "no-free-slot",
-            format!("all slots of the group {group:?} are taken; the next free one is tried for at once"),
-            Then::WhenChanged,
-        ),
+        422 if words.ends_with("no free slot") => return Refusal { reason: full(group), then: Then::WhenChanged },
         422 if words.contains("a node may write only its own slot") => (
             "slot-of-another",
             format!("the API server says that this is not this node's slot ({words}): does node.name name this node?"),
