@@ -138,6 +138,10 @@ impl Fcos {
                     // The wedge (rpm-ostree#4861): unlocked, and nobody reboots.
                     Ok(()) | Err(RpmOstreeFault::Failed(FinalizeError::AlreadyUnlocked | FinalizeError::Rebooting)) => {
                     }
+                    // Another finalises it, as Zincati may the moment our lock is gone.
+                    Err(RpmOstreeFault::Failed(FinalizeError::Busy(_))) if logind.begins().await.is_ok() => {
+                        return Ok(());
+                    }
                     Err(fault) => return Err(fault.reason()),
                 }
             }

@@ -135,6 +135,23 @@ async fn only_what_was_granted_is_booted() {
 }
 
 #[tokio::test]
+async fn anothers_transaction_is_waited_for_as_far_as_it_reboots() {
+    let bench = Bench::start(Kind::default()).await;
+    let daemon = rpm_ostree(&bench, Reboot::Logind).await;
+    let host = bench.host(&FCOS);
+    daemon.stage("44.2", true).expect("staged");
+    let other = bench.bus.connect().await.expect("connected");
+    let elements = (&["repomd"][..],);
+    let (name, os) = ("org.projectatomic.rpmostree1", "/org/projectatomic/rpmostree1/fedora_coreos");
+    let interface = "org.projectatomic.rpmostree1.OS";
+    other.call_method(Some(name), os, Some(interface), "Cleanup", &elements).await.expect("opened");
+    assert_eq!(kind(host.finish(&update("44.2"), &bench.logind).await), "rpm-ostree-busy");
+    assert!(daemon.deployments()[0].locked);
+    bench.logind.reboot().await.expect("taken on");
+    assert_eq!(kind(host.finish(&update("44.2"), &bench.logind).await), "good", "the host goes down all the same");
+}
+
+#[tokio::test]
 async fn going_back_drops_what_is_staged() {
     for (name, staged) in [("nothing staged", false), ("the next release staged meanwhile", true)] {
         let bench = Bench::start(Kind::default()).await;
