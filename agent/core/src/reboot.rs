@@ -33,7 +33,7 @@ pub mod window;
 pub use decide::decide;
 pub use decision::{Decision, HostLock, RebootState, Step};
 pub use policy::{
-    BAD_FOR, FORCE_AGAIN, FORCE_PATIENCE, GOOD_WITHIN, GRANT_LASTS, HAND_OVER, LET_GO_LASTS, LOOK_AGAIN, OUTAGE, Policy,
+    BAD_FOR, FORCE_AGAIN, FORCE_PATIENCE, GOOD_WITHIN, GRANT_LASTS, LET_GO_LASTS, LOOK_AGAIN, OUTAGE, Policy,
     REBOOT_COMES, TRY_AGAIN, seed,
 };
 pub use seen::{

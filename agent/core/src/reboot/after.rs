@@ -3,7 +3,7 @@
 
 use super::decision::{Decision, RebootState as State, Step};
 use super::gates::{self, Blocked};
-use super::policy::{BAD_FOR, Policy, TRY_AGAIN, is_over};
+use super::policy::{BAD_FOR, LET_GO_LASTS, Policy, REBOOT_COMES, TRY_AGAIN, is_over, may_go};
 use super::seen::{Cause, Entry, Release, Seen};
 use super::wanted;
 use crate::status::Reason;
@@ -78,7 +78,7 @@ pub(super) fn passed(policy: &Policy) -> Reason {
 
 fn prove(now: Time, seen: &Seen, policy: &Policy, entry: &Entry, came: &Came<'_>) -> Decision {
     let blocked = match gate(now, seen, policy) {
-        Ok(()) => return finish(seen, policy, came),
+        Ok(()) => return finish(now, seen, policy, entry, came),
         Err(blocked) => blocked,
     };
     let is_late = now >= policy.good_by(seen.booted_at);
@@ -92,22 +92,25 @@ fn prove(now: Time, seen: &Seen, policy: &Policy, entry: &Entry, came: &Came<'_>
             human(now.since(seen.booted_at).unsigned_abs())
         );
         let reason = Reason::new("rolling-back", message);
-        return if seen.bad.iter().any(|known| known.is(bad)) {
+        return if !seen.bad.iter().any(|known| known.is(bad)) {
+            let next = "it is remembered as bad, and the host boots the release before";
+            Decision::going(State::RollingBack, reason, next, Step::RememberBad(bad.clone()))
+        } else if !may_go(now, entry) {
+            let entry = Entry { let_go: Some(now), ..entry.clone() };
+            Decision::going(State::RollingBack, reason, "the slot is proved once more", Step::Amend(entry))
+        } else {
             Decision::going(
                 State::RollingBack,
                 reason,
                 "the host boots the release before",
                 Step::Rollback(bad.clone()),
             )
-        } else {
-            let next = "it is remembered as bad, and the host boots the release before";
-            Decision::going(State::RollingBack, reason, next, Step::RememberBad(bad.clone()))
         };
     }
     Decision::idle(now, State::HeldBack, blocked.reason, "it is good again, or an operator frees the slot", None)
 }
 
-fn finish(seen: &Seen, policy: &Policy, came: &Came<'_>) -> Decision {
+fn finish(now: Time, seen: &Seen, policy: &Policy, entry: &Entry, came: &Came<'_>) -> Decision {
     let reason = match came {
         Came::Wanted | Came::Before(_) => passed(policy),
         Came::Another(booted) => Reason::new(
@@ -118,6 +121,13 @@ fn finish(seen: &Seen, policy: &Policy, came: &Came<'_>) -> Decision {
             Reason::new("interrupted", "the host went down before it was let go, and is good; its turn comes again")
         }
     };
+    // It was about to go back when it came good, and the agent may have been killed right after it let the host go.
+    if let Some(at) = entry.let_go.filter(|at| *at >= seen.booted_at)
+        && !is_over(now, at, LET_GO_LASTS + REBOOT_COMES)
+    {
+        let until = Time(at.0 + LET_GO_LASTS + REBOOT_COMES);
+        return Decision::idle(now, State::Gate, reason, "no reboot can come any more", Some(until));
+    }
     if seen.node.as_ref().is_ok_and(|node| node.cordoned_by_us.is_some()) {
         return Decision::going(State::Gate, reason, "the node is uncordoned", Step::Uncordon);
     }

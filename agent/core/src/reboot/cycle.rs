@@ -112,7 +112,7 @@ pub(super) fn without_sight(now: Time, seen: &Seen, policy: &Policy, why: &Reaso
             _ => Decision::idle(now, State::Undoing, why.clone(), "the group's lock is looked at again", None),
         };
     }
-    match seen.slot_since {
+    match seen.slot_unknown_since {
         Some(since) if is_over(now, since, GRANT_LASTS) => give_up(why.clone()),
         _ => Decision::idle(now, State::Waiting, why.clone(), "the group's lock is looked at again", None),
     }

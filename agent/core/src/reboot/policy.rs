@@ -35,9 +35,6 @@ pub const BAD_FOR: Duration = Duration::from_secs(5 * 60);
 /// How long a host may be away after it was let go and still return by its certificate: long enough for firmware, a check of a big disk, a
 /// boot that fails and is rolled back, and a person who is called. Past the certificate's end only the bootstrap token helps.
 pub const OUTAGE: Duration = Duration::from_secs(2 * 3_600);
-/// A freed slot is asked for within this, at a moment that the seed draws: a thousand waiters see it in the same instant, and the first
-/// answer makes the others' requests needless.
-pub const HAND_OVER: Duration = Duration::from_millis(200);
 /// A clock that was set back by more than this since a slot was taken says nothing about how long it has been held.
 const CLOCK_SLACK: Duration = Duration::from_secs(5 * 60);
 

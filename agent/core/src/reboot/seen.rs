@@ -95,6 +95,7 @@ pub struct Holder {
 }
 
 /// What is known of the lock that all nodes of the group share.
+#[expect(clippy::large_enum_variant, reason = "an agent has one of them")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// It could not be looked at: no answer, no such group, no right. Nothing is granted, and nothing is thought to be free.
@@ -249,8 +250,8 @@ pub struct Seen {
     /// The lock of the group. It must never be older than the own last write to it: a slot that was given back and is still seen here would be
     /// taken for one that is held.
     pub slot: Slot,
-    /// Since when the slot has been what it is, of three: not known, none free, one free; to the millisecond. None: since the first look.
-    pub slot_since: Option<Time>,
+    /// Since when it has not been known; none: it is.
+    pub slot_unknown_since: Option<Time>,
     /// The own Node.
     pub node: Result<NodeSeen, Reason>,
     /// The drain of this cycle.

@@ -3,7 +3,7 @@
 
 use super::decision::{Decision, RebootState as State, Step};
 use super::gates;
-use super::policy::{HAND_OVER, Policy};
+use super::policy::Policy;
 use super::seen::{Drain, Holder, Seen, Slot};
 use super::wanted;
 use super::{after, cycle};
@@ -39,13 +39,6 @@ pub(super) fn decide(now: Time, seen: &Seen, policy: &Policy) -> Decision {
     }
     if none_free {
         return Decision::idle(now, State::Waiting, full(others, limit), "a slot is freed", None);
-    }
-    if let Some(since) = seen.slot_since {
-        let mine = Time(since.0 + HAND_OVER.mul_f64(policy.draw(since)));
-        if now < mine && since <= now {
-            let reason = Reason::new("slot", "a slot was freed a moment ago, and its waiters ask one after the other");
-            return Decision::idle(now, State::Waiting, reason, "the slot is asked for", Some(mine));
-        }
     }
     let reason = wanted::reason(seen, &cause);
     Decision::going(State::Waiting, reason, "a slot is taken", Step::Take(wanted::entry(now, seen, &cause)))

@@ -230,3 +230,6 @@ fn time_of_day(text: &str) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,6 +228,16 @@ impl World {
                 all.push(("the slot is held for long", world));
             }
         }
+        if let Some(taken) = self.table[at] {
+            // Whoever does that answers for it. No view lags by the whole minute for which the last proof of the slot holds.
+            let is_proved = taken.let_go.is_some_and(|ticks| ticks < 2);
+            let mut without = self.with(at, |host| {
+                host.away = false;
+                host.lags = host.lags.filter(|_| !is_proved);
+            });
+            without.table[at] = None;
+            all.push(("somebody takes its slot away", without));
+        }
     }
 
     /// A view of the table that does not move on.

@@ -46,7 +46,7 @@ impl World {
                 host.go(next, end);
             }
             Step::Rollback(_) => {
-                let before = self.table[at].map(|taken| taken.from);
+                let before = self.sees(at).map(|taken| taken.from);
                 host.go(before, end);
             }
             Step::Renew { .. } if is_done => (host.certificate, host.refused) = (Certificate::Long, false),
@@ -88,6 +88,11 @@ impl World {
         world
     }
 
+    /// What host `at` sees of its own slot.
+    fn sees(&self, at: usize) -> Option<Taken> {
+        self.hosts[at].lags.unwrap_or(self.table)[at]
+    }
+
     /// Host `at` sees its own writes.
     fn wrote(&mut self, at: usize, table: Table) {
         self.table = table;
@@ -98,7 +103,7 @@ impl World {
     pub(super) fn broken(&self, at: usize, decision: &Decision) -> Option<&'static str> {
         let host = &self.hosts[at];
         let taken = self.table[at];
-        let sees = host.lags.map_or(taken, |table| table[at]);
+        let sees = self.sees(at);
         let forced = host.force == Some(host.boot);
         let rule = |holds: bool, name: &'static str| (!holds).then_some(name);
         let lets_go = matches!(decision.step, Step::LetGo(_) | Step::Rollback(_));
@@ -124,7 +129,7 @@ impl World {
                         rule(forced || wanted, "no reboot that nobody wants")
                     }),
                 Step::Rollback(bad) => {
-                    let for_it = taken.is_some_and(|taken| taken.wanted == Some(number(bad)));
+                    let for_it = sees.is_some_and(|taken| taken.wanted == Some(number(bad)));
                     let bad_here = host.runs == number(bad) && host.good == Good::Lacking && host.late;
                     rule(self.rollback && for_it && bad_here, "only what never got good is rolled back")
                         .or_else(|| rule(host.bad & 1 << number(bad) != 0, "what is rolled back is remembered"))
@@ -141,7 +146,12 @@ impl World {
                     let word = host.free == Some(host.boot);
                     let over = taken.is_none_or(|taken| taken.boot == host.boot) || host.good == Good::Passed;
                     rule(word || host.good != Good::Lacking && over, "no slot is freed by a host that is not good")
-                        .or_else(|| rule(host.coming.is_none(), "no slot is freed by a host that may still reboot"))
+                        .or_else(|| {
+                            rule(
+                                host.coming.is_none() || !host.away,
+                                "no slot is freed by a host that may still reboot",
+                            )
+                        })
                         .or_else(|| rule(word || host.ours.is_none(), "what was cordoned is uncordoned before"))
                         .or_else(|| rule(host.drain == Draining::No, "what was begun is stopped before"))
                         .or_else(|| {

@@ -1,5 +1,6 @@
 //! A small cluster: hosts, the table of slots with its admission policy, and what a step does to them.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::super::*;
@@ -110,7 +111,7 @@ pub(super) struct Host {
     pub(super) lags: Option<Table>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct World {
     pub(super) hosts: [Host; HOSTS],
     pub(super) count: u8,
@@ -269,6 +270,16 @@ impl World {
     }
 }
 
+/// Only of the hosts that there are: it is most of what the walk does.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let count = usize::from(self.count);
+        self.hosts[..count].hash(state);
+        self.table[..count].hash(state);
+        (self.api, self.hours, self.newest, self.faults).hash(state);
+    }
+}
+
 /// See [`World::view`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct View {
@@ -334,7 +345,7 @@ impl View {
             } else {
                 Slot::Unknown(away())
             },
-            slot_since: None,
+            slot_unknown_since: None,
             node: if self.api {
                 Ok(NodeSeen { unschedulable: host.unschedulable, cordoned_by_us: host.ours.map(boot), ready: !lacking })
             } else {
