@@ -60,10 +60,14 @@ pub fn watch_lasts(draw: f64) -> Duration {
     Duration::from_secs_f64(WATCH_LEAST + WATCH_MORE * if (0.0..=1.0).contains(&draw) { draw } else { 0.5 })
 }
 
+/// The entry as it is written: with a reason of bounded length.
+pub fn as_written(entry: &Entry) -> Entry {
+    Entry { reason: entry.reason.chars().take(REASON_MAX).collect(), ..entry.clone() }
+}
+
 /// The merge PATCH that takes the own slot, or writes its entry anew.
 pub fn take(node: &str, entry: &Entry) -> Value {
-    let mut entry = entry.clone();
-    entry.reason = entry.reason.chars().take(REASON_MAX).collect();
+    let entry = as_written(entry);
     // An Entry is strings, a bool and whole seconds: there is nothing in it that JSON cannot hold.
     let text = serde_json::to_string(&entry).unwrap_or_default();
     json!({"data": {(format!("{HOLDER}{node}")): text}})

@@ -68,6 +68,22 @@ struct Shared {
     refused: Notify,
 }
 
+/// As long as it lives, an own entry that shows up is not believed. A value, since a take may be dropped at any point.
+struct Taking<'a>(&'a Shared);
+
+impl<'a> Taking<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.change(State::begin_to_take);
+        Self(shared)
+    }
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        self.0.change(State::end_to_take);
+    }
+}
+
 /// A write's answer.
 enum Wrote {
     /// It was carried out; the map as it is then.
@@ -115,9 +131,10 @@ impl Slots {
                 shared.change(|state| state.refused(reason.clone(), None));
                 return Err(reason);
             }
-            shared.change(State::begin_to_take);
-            let taken = self.take_once(entry).await;
-            shared.change(State::end_to_take);
+            let taken = {
+                let _taking = Taking::begin(shared);
+                self.take_once(entry).await
+            };
             match taken {
                 Ok(()) => return Ok(()),
                 Err((reason, true)) => last = Some(reason),
@@ -258,7 +275,7 @@ impl Slots {
             Ok(Wrote::No(refusal, _)) => Err(refusal.reason),
             Ok(Wrote::Lost(reason)) => match self.look_again().await {
                 Some(view) => {
-                    let written = view.mine() == Some(entry);
+                    let written = view.mine() == Some(&slots::as_written(entry));
                     shared.change(|state| state.show(view, Instant::now()));
                     if written { Ok(()) } else { Err(reason) }
                 }

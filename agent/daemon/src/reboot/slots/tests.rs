@@ -76,6 +76,10 @@ async fn lost_answers_are_looked_after() {
     a.take(&entry("b-1")).await.expect("the write was carried out, its answer lost");
     assert_eq!(holders(&cluster), ["node-a"]);
     lose(FaultAction::HalfBody);
+    let mut long = entry("b-1");
+    long.reason = "long ".repeat(200);
+    a.amend(&long).await.expect("the same, though its reason is written shorter");
+    lose(FaultAction::HalfBody);
     a.free().await.expect("the same");
     assert_eq!(holders(&cluster), [""; 0]);
     lose(FaultAction::Reset);
@@ -87,6 +91,21 @@ async fn lost_answers_are_looked_after() {
     lose(FaultAction::Reset);
     assert!(a.free().await.is_err());
     assert!(mine(&a.seen().borrow()), "still held, and known to be");
+}
+
+#[tokio::test]
+async fn a_take_that_is_dropped_hides_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.api.apply_reboot_slots("workers", 1);
+    let a = slots(&cluster, "node-a").await;
+    cluster.api.inject(Fault::new(FaultAction::Delay(Duration::from_secs(2))).method(Method::PATCH));
+    assert!(timeout(Duration::from_secs(1), a.take(&entry("b-1"))).await.is_err(), "dropped while it waits");
+    // Whether the write went through is the server's to say; then the watch shows it.
+    match timeout(Duration::from_secs(3), a.seen().wait_for(mine)).await {
+        Ok(_) => assert_eq!(holders(&cluster), ["node-a"]),
+        Err(_) => a.take(&entry("b-1")).await.unwrap(),
+    }
+    assert!(mine(&a.seen().borrow()));
 }
 
 #[tokio::test]
