@@ -12,4 +12,5 @@ pub mod namespace;
 pub mod node;
 pub mod os_standin;
 pub mod serving;
+pub mod sshd;
 pub mod trust;
