@@ -26,6 +26,7 @@ pub mod claim;
 pub mod evidence;
 pub mod expect;
 pub mod history;
+pub mod published;
 pub mod read;
 pub mod render;
 pub mod report;
@@ -38,7 +39,7 @@ pub mod units;
 pub mod verdict;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use checks::FAMILIES;
 pub use claim::{CLAIMS, Claim, Reach};
 pub use evidence::{Capture, Evidence, EvidenceFault, Host};
 pub use expect::{Accepts, ExpectationFault, Expectations};
+pub use published::Published;
 pub use report::{Finding, Report};
 pub use seen::{Item, Seen, Unseen};
 pub use source::{Keep, Read, Source, also, needs};

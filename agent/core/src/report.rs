@@ -4,8 +4,10 @@
 mod certificates;
 mod html;
 mod kubelet;
+mod posture;
 mod story;
 
+use crate::posture::Published;
 use crate::status::{EventRecord, Health, Status};
 use crate::time::{Time, human};
 use html::Page;
@@ -17,6 +19,8 @@ pub struct Document<'a> {
     pub status: &'a Status,
     /// What was told since the agent started, oldest first, from `GET /v1/events`.
     pub events: &'a [EventRecord],
+    /// The posture, from `GET /v1/posture`; none before the first look.
+    pub posture: Option<&'a Published>,
     /// When the page is made.
     pub now: Time,
 }
@@ -24,13 +28,15 @@ pub struct Document<'a> {
 /// A part of the page.
 type Part = fn(&mut Page, &Document<'_>);
 
-/// The parts, in their order. A new one (posture, reboots) is a function in a file of its own, and its line here.
+/// The parts, in their order. A new one (reboots) is a function in a file of its own, and its line here.
 const PARTS: &[Part] = &[
     certificates::certificate,
     certificates::forecasts,
     certificates::timeline,
     kubelet::kubelet,
     kubelet::agent,
+    posture::claims,
+    posture::changes,
     story::events,
 ];
 

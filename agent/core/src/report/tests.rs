@@ -4,6 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
+use crate::posture::fixtures::{expect, host};
+use crate::posture::history::{Actor, History};
+use crate::posture::{Capture, Report, check};
 use crate::status::{EventRecord, Status};
 
 /// 2026-11-24T02:15:08Z.
@@ -26,14 +29,35 @@ fn json(name: &str) -> Value {
 }
 
 fn page(scene: Value) -> String {
+    with_posture(scene, None)
+}
+
+fn with_posture(scene: Value, posture: Option<&Published>) -> String {
     let scene: Scene = serde_json::from_value(scene).expect("a status and its events");
-    render(&Document { status: &scene.status, events: &scene.events, now: Time::from_unix(NOW) })
+    render(&Document { status: &scene.status, events: &scene.events, posture, now: Time::from_unix(NOW) })
+}
+
+/// SELinux was turned to permissive by somebody, and one file may not be read. Few checks, so that a new one changes no golden file.
+fn posture() -> Published {
+    const SHOWN: [&str; 4] = ["selinux-mode", "selinux-config", "accounts-passwords", "ssh-offered-methods"];
+    let mut evidence = host("fcos-worker");
+    let look = |evidence: &_| SHOWN.map(|id| check(id).expect(id).judge(evidence, &expect(evidence)));
+    let mut history = History::default();
+    history.record(Some("a boot"), &look(&evidence));
+    evidence.put("file:/sys/fs/selinux/enforce", None, Capture::text("0"));
+    evidence.put("file:/etc/shadow", None, Capture::Denied("CAP_DAC_READ_SEARCH".to_owned()));
+    let findings = look(&evidence);
+    let at = history.record(Some("a boot"), &findings)[0].at;
+    history.attribute("selinux-mode", at, &Actor { login_uid: 1000, session: Some(3) });
+    let report = Report::new(&evidence, &expect(&evidence), findings.to_vec());
+    Published { report, changes: history.changes().to_vec() }
 }
 
 #[test]
 fn pages_are_as_they_were_looked_at() {
-    for name in SCENES {
-        let html = page(json(name));
+    let posture = posture();
+    for (name, posture) in [("good", None), ("watched", None), ("trouble", Some(&posture))] {
+        let html = with_posture(json(name), posture);
         let path = golden(&format!("{name}.html"));
         if std::env::var_os("EYEWALL_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, &html).expect("golden/ can be written");
@@ -75,6 +99,30 @@ fn markup_is_balanced_whatever_is_said() {
             assert_eq!(got, tags, "{name}: {hostile} became markup");
             assert!(!html.chars().any(|c| c.is_control() && c != '\n'), "{name}: {hostile}");
         }
+    }
+}
+
+/// What a host says of itself becomes part of the posture's sentences.
+#[test]
+fn what_the_posture_says_is_text() {
+    let tags = balanced(&with_posture(json("good"), Some(&posture()))).expect("balanced");
+    for hostile in ["<script>alert(1)</script>", "\"><svg onload=x>", "</td></tr>"] {
+        let mut posture = posture();
+        for finding in &mut posture.report.findings {
+            finding.reason.message.push_str(hostile);
+            finding.check.push_str(hostile);
+        }
+        for claim in &mut posture.report.claims {
+            claim.sentence.push_str(hostile);
+        }
+        for change in &mut posture.changes {
+            change.check.push_str(hostile);
+            change.after.reason.message.push_str(hostile);
+            change.after.facts.iter_mut().for_each(|fact| fact.value.push_str(hostile));
+        }
+        let html = with_posture(json("good"), Some(&posture));
+        assert_eq!(balanced(&html), Ok(tags), "{hostile}");
+        assert!(html.contains("by the login of user 1000") && html.contains("pass → "), "{html}");
     }
 }
 

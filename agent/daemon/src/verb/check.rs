@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use eyewall_core::config::Config;
-use eyewall_core::posture::{ExpectationFault, Expectations, Report, judge, render};
+use eyewall_core::posture::{ExpectationFault, Expectations, Published, Report, judge, render};
 use eyewall_core::status::Health;
 
 use super::terminal::{Terminal, print};
 use super::{CONFIG, Global};
 use crate::posture::once;
-use crate::query::{Client, runtime};
+use crate::query::{Client, runtime, sentence};
 
 /// The flags of `eyewall check`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,12 @@ pub struct Args {
     /// Show what the running daemon has judged, without a look of this process's own
     #[arg(long, conflicts_with = "evidence", conflicts_with = "no_probes")]
     daemon: bool,
+    /// Show what changed, newest first, as the running daemon keeps it over its restarts
+    #[arg(long, conflicts_with_all = ["evidence", "no_probes", "daemon", "format", "all"])]
+    changes: bool,
+    /// Show every check: what a pass proves, what it does not, and what configuration may say of it
+    #[arg(long, conflicts_with_all = ["evidence", "no_probes", "daemon", "format", "all", "changes", "json"])]
+    list: bool,
     /// Ask nothing over the network: neither sshd nor a metadata service, nor ports of this host
     #[arg(long, conflicts_with = "evidence")]
     no_probes: bool,
@@ -51,6 +57,20 @@ enum Format {
 
 /// Runs the verb.
 pub fn main(global: &Global, args: &Args) -> ExitCode {
+    let terminal = Terminal::of_stdout();
+    if args.list {
+        print(&render::list(terminal.size().0, terminal.color));
+        return ExitCode::SUCCESS;
+    }
+    if args.changes {
+        return match changes(global, args.json, &terminal) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("eyewall check: {}", sentence(&error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let config = match global.load() {
         Ok(config) => config,
         Err(error) => {
@@ -60,7 +80,6 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
     };
     match report(global, &config, args) {
         Ok(Ok(report)) => {
-            let terminal = Terminal::of_stdout();
             let format = if args.json { Format::Json } else { args.format };
             print(&match format {
                 Format::Text => render::text(&report, terminal.size().0, terminal.color, args.all),
@@ -81,6 +100,20 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the daemon remembers.
+fn changes(global: &Global, json: bool, terminal: &Terminal) -> anyhow::Result<()> {
+    let client = Client::new(&global.socket_path());
+    let Published { changes, .. } = runtime()?.block_on(client.get("/v1/posture"))?;
+    if json {
+        print(&(serde_json::to_string_pretty(&changes)? + "\n"));
+    } else if changes.is_empty() {
+        print("No verdict has changed.\n");
+    } else {
+        print(&render::changes(&changes, terminal.size().0, terminal.color));
+    }
+    Ok(())
 }
 
 /// The report, or the faults of `[posture]`.

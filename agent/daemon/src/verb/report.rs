@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use eyewall_core::posture::Published;
 use eyewall_core::report::{Document, render};
 use eyewall_core::status::{Status, Story};
 use eyewall_core::time::Time;
 
 use super::Global;
 use super::terminal::print;
-use crate::query::{Client, runtime, sentence};
+use crate::query::{Client, QueryError, runtime, sentence};
 use crate::store::files;
 
 /// The flags of `eyewall report`.
@@ -34,10 +35,17 @@ pub fn main(global: &Global, args: &Args) -> ExitCode {
 
 fn run(global: &Global, args: &Args) -> anyhow::Result<()> {
     let client = Client::new(&global.socket_path());
-    let (status, story): (Status, Story) = runtime()?.block_on(async {
-        Ok::<_, anyhow::Error>((client.get("/v1/status").await?, client.get("/v1/events").await?))
+    let (status, story, posture): (Status, Story, Option<Published>) = runtime()?.block_on(async {
+        let posture = match client.get("/v1/posture").await {
+            Ok(posture) => Some(posture),
+            // The host has not been looked at yet.
+            Err(QueryError::Refused { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok::<_, anyhow::Error>((client.get("/v1/status").await?, client.get("/v1/events").await?, posture))
     })?;
-    let page = render(&Document { status: &status, events: &story.events, now: Time(crate::clock::now()) });
+    let now = Time(crate::clock::now());
+    let page = render(&Document { status: &status, events: &story.events, posture: posture.as_ref(), now });
     if args.output == Path::new("-") {
         print(&page);
         return Ok(());
