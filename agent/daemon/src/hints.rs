@@ -4,7 +4,7 @@
 //! directory above that does, so that a path that comes later is seen. [`Hints::follow`] is called again at each look.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ pub struct Hints {
     /// None where the system gives no inotify (limits used up): the slow look has to do.
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
-    names: Arc<std::sync::Mutex<BTreeSet<OsString>>>,
+    wanted: Arc<std::sync::Mutex<BTreeSet<PathBuf>>>,
     wake: Arc<Notify>,
+    has_grown: bool,
     /// Why something is not watched, if it is not.
     fault: Option<String>,
 }
@@ -28,15 +29,15 @@ pub struct Hints {
 impl Hints {
     /// A watcher that wakes `wake`. Without inotify it watches nothing, and the reason is returned once.
     pub fn new(wake: Arc<Notify>) -> (Self, Option<String>) {
-        let names = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-        let mut hints = Self { watcher: None, watched: BTreeSet::new(), names, wake, fault: None };
+        let wanted = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+        let mut hints = Self { watcher: None, watched: BTreeSet::new(), wanted, wake, has_grown: false, fault: None };
         hints.listen();
         let fault = hints.fault.clone();
         (hints, fault)
     }
 
     fn listen(&mut self) {
-        let (wake, wanted) = (Arc::clone(&self.wake), Arc::clone(&self.names));
+        let (wake, wanted) = (Arc::clone(&self.wake), Arc::clone(&self.wanted));
         let created = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event) && concerns(&event, &wanted)) {
                 wake.notify_one();
@@ -61,8 +62,16 @@ impl Hints {
         })
     }
 
-    /// Watches for `paths` (`*` as the last part: every file of that directory), and for nothing that was watched before and is not among them.
+    /// Did the last [`Hints::follow`] begin to watch a directory? What came into that a moment before was told by nobody, so whoever looked
+    /// before it looks again.
+    pub fn has_grown(&self) -> bool {
+        self.has_grown
+    }
+
+    /// Watches for `paths` (`*` as the last part: every file of that directory), and for nothing that was watched before and is not among
+    /// them.
     pub fn follow(&mut self, paths: &[&Path]) {
+        self.has_grown = false;
         if self.watcher.is_none() {
             self.listen();
         }
@@ -70,18 +79,12 @@ impl Hints {
             return;
         };
         self.fault = None;
-        let mut wanted = BTreeSet::new();
-        let mut names = BTreeSet::new();
-        for path in paths {
-            for part in [Some(*path), path.parent()].into_iter().flatten() {
-                if let Some(name) = part.file_name() {
-                    names.insert(name.to_owned());
-                }
-            }
-            if let Some(directory) = nearest(path) {
-                wanted.insert(directory);
-            }
+        let asked = paths.iter().map(|path| (*path).to_owned()).collect();
+        match self.wanted.lock() {
+            Ok(mut held) => *held = asked,
+            Err(poisoned) => *poisoned.into_inner() = asked,
         }
+        let wanted: BTreeSet<PathBuf> = paths.iter().filter_map(|path| nearest(path)).collect();
         for gone in self.watched.difference(&wanted) {
             // A directory that was removed has lost its watch already.
             let _ = watcher.unwatch(gone);
@@ -95,6 +98,7 @@ impl Hints {
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     watched.insert(directory);
+                    self.has_grown = true;
                 }
                 // A directory that went this moment is no lack of the system's.
                 Err(error) if directory.is_dir() => self.fault = Some(error.to_string()),
@@ -102,10 +106,6 @@ impl Hints {
             }
         }
         self.watched = watched;
-        match self.names.lock() {
-            Ok(mut held) => *held = names,
-            Err(poisoned) => *poisoned.into_inner() = names,
-        }
     }
 }
 
@@ -123,13 +123,16 @@ fn is_change(event: &Event) -> bool {
     }
 }
 
-/// A busy directory (`/etc`, while `/etc/kubernetes` is not there) must not wake us for its other files. A missing directory in
-/// between has another name than those asked for, so any new directory counts.
-fn concerns(event: &Event, names: &std::sync::Mutex<BTreeSet<OsString>>) -> bool {
-    let Ok(names) = names.lock() else { return true };
-    event.paths.is_empty()
-        || event.paths.iter().any(|path| path.file_name().is_none_or(|name| names.contains(name)) || path.is_dir())
-        || names.contains(OsStr::new("*"))
+/// A busy directory (`/etc`, or somebody's home for the keys in it) must not wake us for its other files.
+fn concerns(event: &Event, wanted: &std::sync::Mutex<BTreeSet<PathBuf>>) -> bool {
+    let Ok(wanted) = wanted.lock() else { return true };
+    event.paths.is_empty() || event.paths.iter().any(|path| wanted.iter().any(|wanted| leads_to(path, wanted)))
+}
+
+/// Is it what is wanted, or a directory above it that came or went?
+fn leads_to(path: &Path, wanted: &Path) -> bool {
+    let any = wanted.file_name() == Some(OsStr::new("*"));
+    wanted.starts_with(path) || (any && path.parent() == wanted.parent())
 }
 
 #[cfg(test)]
@@ -173,7 +176,44 @@ mod tests {
         hints.follow(&[&file]);
         std::fs::read(&file).unwrap();
         std::fs::write(root.path().join("other"), "1").unwrap();
+        std::fs::create_dir(root.path().join("directory")).unwrap();
         let woken = tokio::time::timeout(Duration::from_millis(200), wake.notified()).await;
         assert!(woken.is_err());
+    }
+
+    /// The posture wants every file of some directories; that must not make every file of all the others news.
+    #[test]
+    fn any_file_of_one_directory_is_not_any_file() {
+        let wanted = ["/root/.ssh/authorized_keys.d/*", "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"];
+        let is_wanted = |path: &str| wanted.iter().any(|wanted| leads_to(Path::new(path), Path::new(wanted)));
+        for (path, want) in [
+            ("/root/.ssh/authorized_keys.d/other", true),
+            ("/root/.ssh/authorized_keys.d", true),
+            ("/root/.ssh", true),
+            ("/root/.bash_history", false),
+            ("/root/directory", false),
+            ("/root/.ssh/known_hosts", false),
+            ("/root/.ssh/authorized_keys.d/deep/er", false),
+            ("/etc/ssh/sshd_config", true),
+            ("/etc/ssh/sshd_config.d/00-test.conf", true),
+            ("/etc/ssh/moduli", false),
+            ("/etc/passwd-", false),
+        ] {
+            assert_eq!(is_wanted(path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_watched_from_now_on_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("deep/file");
+        let (mut hints, _) = Hints::new(Arc::new(Notify::new()));
+        let mut grows = || {
+            hints.follow(&[&file]);
+            hints.has_grown()
+        };
+        assert_eq!((grows(), grows()), (true, false));
+        std::fs::create_dir(root.path().join("deep")).unwrap();
+        assert_eq!((grows(), grows()), (true, false));
     }
 }

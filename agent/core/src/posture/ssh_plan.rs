@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use super::checks::listeners::SOCKETS;
+use super::checks::ssh::{ADDRESSES, AUTHORIZED_KEYS, BANNERS, Banners, EFFECTIVE, HOST_KEYS, KEY_FILES, SHADOW, SSHD};
+use super::evidence::{Capture, Evidence};
 use super::read::accounts::Account;
+use super::read::sock_diag::{Protocol, Sockets};
 use super::read::sshd::{Connection, Exceptions, Settings, connections};
 
 /// An account that no host has: what sshd says to a stranger.
@@ -53,10 +57,42 @@ pub fn key_files(account: &Account, settings: &Settings) -> BTreeSet<String> {
         .collect()
 }
 
+/// Is sshd to be asked anew over the wire, because of the sources `news`? What it answered is old when it was loaded anew, when its files, the
+/// keys, the passwords or the host's addresses changed, and when there is a listener whose greeting nobody has read, or one less.
+pub fn asks_anew(news: &BTreeSet<&str>, evidence: &Evidence) -> bool {
+    let of_sshd = [&EFFECTIVE, &SSHD, &HOST_KEYS, &KEY_FILES, &AUTHORIZED_KEYS, &SHADOW, &ADDRESSES];
+    of_sshd.iter().any(|source| news.contains(source.id))
+        || (news.contains(SOCKETS.id) && greeted(evidence) != Some(listening(evidence)))
+}
+
+/// The listeners that were asked for their greeting; `None` if none was ever.
+fn greeted(evidence: &Evidence) -> Option<BTreeSet<(String, u16)>> {
+    let Banners { tried } = record(evidence, BANNERS.id)?;
+    Some(tried.into_iter().map(|banner| (banner.address, banner.port)).collect())
+}
+
+/// The TCP listeners that can be reached from outside.
+fn listening(evidence: &Evidence) -> BTreeSet<(String, u16)> {
+    let Some(Sockets { sockets }) = record(evidence, SOCKETS.id) else { return BTreeSet::new() };
+    let tcp = sockets.into_iter().filter(|socket| socket.protocol == Protocol::Tcp && !socket.address.is_loopback());
+    tcp.map(|socket| (socket.address.to_string(), socket.port)).collect()
+}
+
+fn record<T: serde::de::DeserializeOwned>(evidence: &Evidence, id: &str) -> Option<T> {
+    match evidence.get(id)? {
+        Capture::Record(value) => T::deserialize(value).ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::posture::Host;
+    use crate::posture::checks::ssh::Banner;
     use crate::posture::read::accounts::passwd;
+    use crate::posture::read::sock_diag::SocketView;
+    use crate::time::Time;
 
     #[test]
     fn keys_are_looked_for_where_sshd_looks_and_where_people_put_them() {
@@ -83,5 +119,51 @@ mod tests {
                 .expect("passwd");
         let probed = probed_accounts(&accounts);
         assert_eq!(probed.iter().map(String::as_str).collect::<Vec<_>>(), ["backup", "core", NOBODY, "root"]);
+    }
+
+    #[test]
+    fn sshd_is_asked_anew_when_its_answer_is_old() {
+        let host = Host { name: None, os: "generic".to_owned(), role: "worker".to_owned(), boot_id: None };
+        let evidence = |listening: &[(&str, u16)], greeted: Option<&[(&str, u16)]>| {
+            let mut evidence = Evidence::new(host.clone(), Time::from_unix(0));
+            let socket = |(address, port): &(&str, u16)| SocketView {
+                protocol: Protocol::Tcp,
+                address: address.parse().expect("an address"),
+                port: *port,
+                uid: 0,
+                cgroup: None,
+            };
+            evidence.put(
+                SOCKETS.id,
+                None,
+                Capture::record(&Sockets { sockets: listening.iter().map(socket).collect() }),
+            );
+            if let Some(greeted) = greeted {
+                let banner =
+                    |(address, port): &(&str, u16)| Banner { address: (*address).to_owned(), port: *port, ssh: true };
+                evidence.put(
+                    BANNERS.id,
+                    None,
+                    Capture::record(&Banners { tried: greeted.iter().map(banner).collect() }),
+                );
+            }
+            evidence
+        };
+        let (ssh, second) = (("0.0.0.0", 22), ("0.0.0.0", 2222));
+        let same = evidence(&[ssh, ("127.0.0.1", 9_000)], Some(&[ssh]));
+        for (name, news, evidence, want) in [
+            ("nothing", &[][..], &same, false),
+            ("another file", &["file:/etc/os-release"][..], &same, false),
+            ("a reload", &["proc:sshd"][..], &same, true),
+            ("a setting", &["exec:sshd-T:*"][..], &same, true),
+            ("a password", &["file:/etc/shadow"][..], &same, true),
+            ("a key", &["file:authorized-keys:*"][..], &same, true),
+            ("a passing socket", &["netlink:sockets"][..], &same, false),
+            ("a new listener", &["netlink:sockets"][..], &evidence(&[ssh, second], Some(&[ssh])), true),
+            ("a listener less", &["netlink:sockets"][..], &evidence(&[ssh], Some(&[ssh, second])), true),
+            ("nobody ever listened", &["netlink:sockets"][..], &evidence(&[ssh], None), true),
+        ] {
+            assert_eq!(asks_anew(&news.iter().copied().collect(), evidence), want, "{name}");
+        }
     }
 }

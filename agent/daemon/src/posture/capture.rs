@@ -30,7 +30,7 @@ impl Paths {
     }
 
     /// An id's path with the keys of the configuration in it: `{certificates.directory}/x`.
-    fn fill(&self, path: &str) -> Option<String> {
+    pub fn fill(&self, path: &str) -> Option<String> {
         let Some((before, rest)) = path.split_once('{') else { return Some(path.to_owned()) };
         let (key, after) = rest.split_once('}')?;
         let config = &self.config;

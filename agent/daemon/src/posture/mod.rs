@@ -11,6 +11,7 @@ pub mod http;
 pub mod look;
 pub mod netlink;
 pub mod once;
+pub mod pace;
 pub mod probes;
 pub mod sandbox;
 pub mod saved;

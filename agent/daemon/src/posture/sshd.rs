@@ -20,7 +20,7 @@ use eyewall_core::posture::read::authorized_keys;
 use eyewall_core::posture::read::sock_diag::Protocol;
 use eyewall_core::posture::read::sshd::{Exceptions, Settings};
 use eyewall_core::posture::ssh_plan::{asked_connections, key_files, probed_accounts};
-use eyewall_core::posture::{Capture, Source};
+use eyewall_core::posture::{Capture, Evidence, Source};
 use eyewall_core::time::Time;
 use nix::unistd::{SysconfVar, sysconf};
 use tokio::io::AsyncReadExt as _;
@@ -38,8 +38,9 @@ use super::{netlink, selinux};
 const PROGRAM: &[&str] = &["/usr/sbin/sshd", "/usr/bin/sshd"];
 /// `sshd -T` takes some milliseconds.
 const SETTINGS_WITHIN: Duration = Duration::from_secs(5);
-/// A server that greets does so at once.
-const GREETING_WITHIN: Duration = Duration::from_millis(500);
+/// A server that greets does so at once; sshd forks and executes another program before it does, which takes a busy host a while. All listeners
+/// are waited for together.
+const GREETING_WITHIN: Duration = Duration::from_secs(3);
 /// More keys than this are not queried one by one.
 const QUERIED_MAX: usize = 20;
 /// Files of keys that are looked at.
@@ -213,6 +214,23 @@ fn host_keys(paths: &Paths) -> Capture {
     Capture::record(&HostKeys { keys })
 }
 
+fn may_have_keys(account: &Account) -> bool {
+    account.can_log_in() || account.uid == 0 || account.name == "core"
+}
+
+/// Where a key may appear, for whoever watches: paths with `*` for any name. By sshd's settings as `evidence` has them, and in the usual places.
+pub fn places_of_keys(paths: &Paths, evidence: Option<&Evidence>) -> Vec<PathBuf> {
+    let said =
+        evidence.into_iter().flat_map(|evidence| &evidence.sources).find_map(|(id, found)| match &found.capture {
+            Capture::Text(text) if EFFECTIVE.is(id) => Settings::parse(text).ok(),
+            _ => None,
+        });
+    let settings = said.unwrap_or_else(Settings::unknown);
+    let accounts = accounts(paths);
+    let accounts = accounts.iter().filter(|account| may_have_keys(account));
+    accounts.flat_map(|account| key_files(account, &settings)).map(|place| paths.at(&place)).collect()
+}
+
 /// The files of keys: which are there, and what is kept of each.
 fn keys(paths: &Paths, accounts: &[Account], settings: Option<&Settings>, found: &mut Found) {
     let default;
@@ -226,8 +244,7 @@ fn keys(paths: &Paths, accounts: &[Account], settings: Option<&Settings>, found:
     };
     let mut files = Vec::new();
     let mut looked_at = Vec::new();
-    for account in accounts.iter().filter(|account| account.can_log_in() || account.uid == 0 || account.name == "core")
-    {
+    for account in accounts.iter().filter(|account| may_have_keys(account)) {
         looked_at.push(account.name.clone());
         for pattern in key_files(account, settings) {
             let paths = match expand(paths, &pattern) {

@@ -1,8 +1,10 @@
 //! The task that keeps the posture judged: whatever tells of a change (netlink, inotify, D-Bus, the configuration) has only the checks
-//! judged anew that read what changed; a slow sweep catches the rest. Between two events it sleeps.
+//! judged anew that read what changed; a slow sweep catches the rest. Between two events it sleeps. SELinux is heard at all times, also while a
+//! sweep waits for somebody's answer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,13 +12,15 @@ use eyewall_core::config::Config;
 use eyewall_core::event;
 use eyewall_core::hostname::node_name;
 use eyewall_core::posture::checks::selinux::transitions::STATUS;
-use eyewall_core::posture::history::{Change, History};
+use eyewall_core::posture::history::{Actor, Change, History};
 use eyewall_core::posture::read::selinux::StatusPage;
 use eyewall_core::posture::read::selinux_netlink::Message;
 use eyewall_core::posture::selinux_watch::Watch;
+use eyewall_core::posture::ssh_plan::asks_anew;
 use eyewall_core::posture::{Evidence, Expectations, Report, Word, checks, judge, sources};
 use eyewall_core::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::actor;
@@ -24,10 +28,11 @@ use super::capture::{self, Paths};
 use super::look::{Places, Round};
 use super::netlink::SelinuxNotices;
 use super::once::Scratch;
+use super::pace::Pace;
 use super::saved::Saved;
 use super::signals::Signals;
 use super::sshd;
-use super::sweep::{Given, Scope, host, sweep};
+use super::sweep::{Given, Scope, host, is_probe, sweep};
 use crate::events::Events;
 use crate::hints::Hints;
 use crate::host as this_host;
@@ -43,12 +48,17 @@ const PROBES_EVERY: Duration = Duration::from_secs(3_600);
 const TURN: Duration = Duration::from_secs(300);
 /// A file that changes is often one of several.
 const SETTLE: Duration = Duration::from_millis(50);
-/// A service that was started listens a moment later: sockets are looked at again after this.
+/// While a host boots, and when a pod comes, jobs end by the dozen, and a look at every unit takes a tenth of a second.
+const UNITS_APART: Duration = Duration::from_secs(1);
+/// A service that was started listens a moment later, and one that was reloaded has read its files a moment later: sockets are looked at again
+/// after this, and sshd is asked.
 const LATER: Duration = Duration::from_secs(3);
 /// The status page follows the notice within microseconds.
 const PAGE_FOLLOWS: Duration = Duration::from_millis(20);
 /// The audit daemon writes a record within this.
 const AUDIT_FOLLOWS: Duration = Duration::from_secs(2);
+/// Who made a change is searched for so many times at once; somebody who flips the mode all the time is found by one of them.
+const SEARCHES_MAX: usize = 4;
 
 /// What the task is given.
 #[derive(Debug)]
@@ -107,12 +117,19 @@ pub async fn run(deps: Deps) {
         watch,
         saved,
         hints,
+        wake,
+        notices,
+        actors: JoinSet::new(),
+        ask_at: None,
+        pace: Pace::default(),
         probed: None,
         deps,
     };
     task.begin_watch();
+    // First watched, then looked at: what changes in between is looked at again.
+    task.follow_files();
     task.look(&Scope::Everything).await;
-    task.follow(notices, wake).await;
+    task.follow().await;
 }
 
 #[derive(Debug)]
@@ -126,37 +143,46 @@ struct Task {
     watch: Option<Watch>,
     saved: Saved,
     hints: Hints,
+    wake: Arc<Notify>,
+    /// What SELinux tells; `None` where it tells nothing.
+    notices: Option<SelinuxNotices>,
+    /// Searches for who made a change of SELinux's, each with its time: the record may come seconds later, and the next change must not wait.
+    actors: JoinSet<(Time, Option<Actor>)>,
+    /// When sshd is to be asked anew, because something changed.
+    ask_at: Option<Instant>,
+    pace: Pace,
     /// When the network was asked last.
     probed: Option<Instant>,
 }
 
 impl Task {
-    async fn follow(&mut self, mut notices: Option<SelinuxNotices>, wake: Arc<Notify>) {
+    async fn follow(&mut self) {
+        let wake = Arc::clone(&self.wake);
         let mut signals = Signals::connect().await;
         let mut swept = Instant::now();
-        let mut later: Option<Instant> = None;
+        let (mut later, mut units_at): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut units_seen = Instant::now();
         loop {
             self.deps.heartbeat.touch();
-            self.hints.follow(&self.watched());
+            self.follow_files();
             let interval = self.paths.config.posture.interval;
             let due = (swept + interval).min(Instant::now() + TURN);
-            let due = later.map_or(due, |later| later.min(due));
+            let due = [later, units_at, self.ask_at].into_iter().flatten().fold(due, Instant::min);
             tokio::select! {
-                notice = heard(notices.as_ref()) => match notice {
-                    Ok(messages) => self.selinux(&messages).await,
-                    Err(error) => {
-                        tracing::warn!("SELinux' notices ended ({error}); its mode is looked at every {interval:?}");
-                        notices = None;
+                notice = heard(self.notices.as_ref()) => {
+                    self.selinux(notice).await;
+                }
+                Some(found) = self.actors.join_next(), if !self.actors.is_empty() => {
+                    if let Ok((at, Some(actor))) = found {
+                        self.attribute(at, &actor);
                     }
-                },
+                }
                 () = wake.notified() => {
                     sleep(SETTLE).await;
                     self.look(&Scope::Only(files_and_sshd())).await;
                 }
                 () = signals.changed() => {
-                    sleep(SETTLE).await;
-                    self.look(&Scope::Only(units())).await;
-                    later = Some(Instant::now() + LATER);
+                    units_at.get_or_insert((Instant::now() + SETTLE).max(units_seen + UNITS_APART));
                 }
                 changed = self.deps.config.changed() => {
                     if changed.is_err() {
@@ -174,8 +200,16 @@ impl Task {
                     }
                 }
                 () = sleep_until(due) => {
+                    if units_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        self.look(&Scope::Only(units())).await;
+                        units_seen = Instant::now();
+                        later = Some(units_seen + LATER);
+                    }
                     if later.take_if(|later| *later <= Instant::now()).is_some() {
                         self.look(&Scope::Only(BTreeSet::from(["netlink:sockets", "proc:sshd"]))).await;
+                    }
+                    if self.ask_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        self.look(&Scope::Only(of_sshd())).await;
                     }
                     if swept + interval <= Instant::now() {
                         let spread = PROBES_EVERY.mul_f64(0.9 + 0.2 * (self.deps.draw)());
@@ -188,19 +222,28 @@ impl Task {
         }
     }
 
-    /// The files that the checks read, for inotify.
-    fn watched(&self) -> Vec<&'static Path> {
-        sources()
-            .into_values()
-            .filter(|source| capture::is_file(source))
-            .filter_map(|source| {
-                let (_, path) = capture::scheme(source.id);
-                // What the kernel makes up has no inotify worth the name, except the mode.
-                let made_up =
-                    (path.starts_with("/proc/") || path.starts_with("/sys/")) && path != "/sys/fs/selinux/enforce";
-                (path.starts_with('/') && !made_up).then_some(Path::new(path))
-            })
-            .collect()
+    /// Watches the files that the checks read.
+    fn follow_files(&mut self) {
+        let watched = self.watched();
+        let watched: Vec<&Path> = watched.iter().map(PathBuf::as_path).collect();
+        self.hints.follow(&watched);
+        if self.hints.has_grown() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The files that the checks read, for inotify: those with a name, and those of keys, whose places accounts and sshd's settings tell.
+    fn watched(&self) -> Vec<PathBuf> {
+        let named = sources().into_values().filter(|source| capture::is_file(source)).filter_map(|source| {
+            let (scheme, path) = capture::scheme(source.id);
+            let path = self.paths.fill(path)?;
+            // What the kernel makes up has no inotify worth the name, except the mode.
+            let made_up =
+                (path.starts_with("/proc/") || path.starts_with("/sys/")) && path != "/sys/fs/selinux/enforce";
+            let path = self.paths.at(&path);
+            (path.is_absolute() && !made_up).then(|| if scheme == "list" { path.join("*") } else { path })
+        });
+        named.chain(sshd::places_of_keys(&self.paths, self.evidence.as_ref())).collect()
     }
 
     fn begin_watch(&mut self) {
@@ -220,11 +263,21 @@ impl Task {
         })
     }
 
-    /// SELinux told of changes: judged at once, and again when the status page has followed and the audit log may say who it was.
-    async fn selinux(&mut self, messages: &[Message]) {
+    /// SELinux told of changes: judged at once, and again when the status page has followed. Who it was is searched for meanwhile. Returns
+    /// what was looked at.
+    async fn selinux(&mut self, told: std::io::Result<Vec<Message>>) -> BTreeSet<&'static str> {
+        let messages = match told {
+            Ok(messages) => messages,
+            Err(error) => {
+                let interval = self.paths.config.posture.interval;
+                tracing::warn!("SELinux' notices ended ({error}); its mode is looked at every {interval:?}");
+                self.notices = None;
+                return BTreeSet::new();
+            }
+        };
         let now = Time((self.deps.clock)());
         if let Some(watch) = &mut self.watch {
-            for message in messages {
+            for message in &messages {
                 watch.hear(*message, now);
             }
         }
@@ -236,27 +289,32 @@ impl Task {
                 "node:selinux-policy-files",
             ]);
         }
-        self.look(&Scope::Only(scope.clone())).await;
+        self.glance(&scope).await;
         sleep(PAGE_FOLLOWS).await;
         self.account();
-        self.look(&Scope::Only(scope)).await;
-        let paths = self.paths.clone();
-        if let Some(actor) = actor::of_selinux(&paths, now, AUDIT_FOLLOWS).await {
-            let named = ["selinux-mode", "selinux-transitions", "selinux-permissive-domains"];
-            let found: Vec<Change> =
-                named.iter().filter_map(|check| self.history.attribute(check, now, &actor).cloned()).collect();
-            for change in &found {
-                let uid = actor.login_uid.to_string();
-                self.deps.events.emit(
-                    &event::POSTURE_ACTOR,
-                    format!("The change of {} was made by the user who logged in as uid {uid}", change.check),
-                    &[("check", &change.check), ("uid", &uid)],
-                );
-            }
-            if !found.is_empty() {
-                self.save();
-                self.publish();
-            }
+        self.glance(&scope).await;
+        if self.actors.len() < SEARCHES_MAX {
+            let paths = self.paths.clone();
+            self.actors.spawn(async move { (now, actor::of_selinux(&paths, now, AUDIT_FOLLOWS).await) });
+        }
+        scope
+    }
+
+    fn attribute(&mut self, at: Time, actor: &Actor) {
+        let named = ["selinux-mode", "selinux-transitions", "selinux-permissive-domains"];
+        let found: Vec<Change> =
+            named.iter().filter_map(|check| self.history.attribute(check, at, actor).cloned()).collect();
+        for change in &found {
+            let uid = actor.login_uid.to_string();
+            self.deps.events.emit(
+                &event::POSTURE_ACTOR,
+                format!("The change of {} was made by the user who logged in as uid {uid}", change.check),
+                &[("check", &change.check), ("uid", &uid)],
+            );
+        }
+        if !found.is_empty() {
+            self.save();
+            self.publish();
         }
     }
 
@@ -267,55 +325,106 @@ impl Task {
         }
     }
 
-    /// Looks, judges what that concerns, and tells what changed.
-    async fn look(&mut self, scope: &Scope) {
-        let config = Arc::clone(&self.paths.config);
-        let os = this_host::os(&config);
-        let expect = match Expectations::new(os, &config) {
-            Ok(expect) => expect,
-            Err(faults) => {
-                for fault in faults {
-                    tracing::error!(
-                        eyewall_kind = fault.kind(),
-                        "[posture]: {fault}; what was expected before stays in force"
-                    );
-                }
-                return;
-            }
+    /// What is expected of this host; `None`, told, where the configuration contradicts itself.
+    fn expectations(&self) -> Option<Expectations> {
+        let config = &self.paths.config;
+        let faults = match Expectations::new(this_host::os(config), config) {
+            Ok(expect) => return Some(expect),
+            Err(faults) => faults,
         };
+        for fault in faults {
+            tracing::error!(eyewall_kind = fault.kind(), "[posture]: {fault}; what was expected before stays in force");
+        }
+        None
+    }
+
+    /// Looks, judges what that concerns, and tells what changed. That may take seconds, in which SELinux is heard.
+    async fn look(&mut self, scope: &Scope) {
+        let Some(expect) = self.expectations() else { return };
+        let scratch = if asks_over_the_network(scope) { self.scratch() } else { None };
+        let scope = match scope {
+            Scope::Everything if scratch.is_none() => &Scope::NoProbes,
+            Scope::Only(_) if scratch.is_none() && asks_over_the_network(scope) => return,
+            scope => scope,
+        };
+        let config = Arc::clone(&self.paths.config);
         let node = node_name(config.node.name.as_deref(), &this_host::hostname()).ok();
         let now = (self.deps.clock)();
-        let (paths, places) = (self.paths.clone(), self.places.clone());
+        let (paths, places, watch) = (self.paths.clone(), self.places.clone(), self.watch.clone());
         let mut round = Round::of_daemon(&paths, &places, node.as_ref(), now);
-        let mut evidence = self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, os.id), Time(now)));
-        evidence.host = host(&round, os.id);
-        let scratch = self.deps.scratch.as_deref().map(Scratch::new).and_then(|made| {
-            made.inspect_err(|error| {
-                tracing::warn!("no files for probes can be made ({error}): nothing is asked over the network")
-            })
-            .ok()
-        });
-        let scope = if scratch.is_none() && *scope == Scope::Everything { &Scope::NoProbes } else { scope };
-        let probes = *scope == Scope::Everything;
-        let given =
-            Given { watch: self.watch.as_ref(), scratch: scratch.as_ref().map_or(Path::new("/"), Scratch::path) };
-        let swept = sweep(&mut round, &mut evidence, scope, &given);
-        let news = match timeout(SWEEP_WITHIN, swept).await {
-            Ok(news) => news,
-            Err(_) => {
-                tracing::warn!("a look at the host did not end within {} s", SWEEP_WITHIN.as_secs());
-                BTreeSet::new()
+        let this = host(&round, expect.os.id);
+        let mut evidence = self.evidence.clone().unwrap_or_else(|| Evidence::new(this.clone(), Time(now)));
+        evidence.host = this;
+        let given = Given { watch: watch.as_ref(), scratch: scratch.as_ref().map_or(Path::new("/"), Scratch::path) };
+        let mut meanwhile = BTreeSet::new();
+        let mut news = {
+            let mut swept = pin!(timeout(SWEEP_WITHIN, sweep(&mut round, &mut evidence, scope, &given)));
+            loop {
+                tokio::select! {
+                    biased;
+                    notice = heard(self.notices.as_ref()) => meanwhile.extend(self.selinux(notice).await),
+                    swept = &mut swept => break swept.unwrap_or_else(|_| {
+                        tracing::warn!("a look at the host did not end within {} s", SWEEP_WITHIN.as_secs());
+                        BTreeSet::new()
+                    }),
+                }
             }
         };
-        if probes {
-            self.probed = Some(Instant::now());
+        // What was looked at while the sweep went on is younger than what the sweep found.
+        if let Some(younger) = &self.evidence {
+            for id in meanwhile {
+                if let Some(found) = younger.sources.get(id) {
+                    evidence.sources.insert(id.to_owned(), found.clone());
+                    news.insert(id);
+                }
+            }
         }
+        let now = Instant::now();
+        if *scope == Scope::Everything {
+            self.probed = Some(now);
+        }
+        if asks_over_the_network(scope) {
+            self.pace.note(now);
+        } else if asks_anew(&news, &evidence) && self.probed.is_some() {
+            self.ask_at.get_or_insert(self.pace.next(now + LATER));
+        }
+        self.conclude(evidence, &expect, &news, !matches!(scope, Scope::Only(_)));
+    }
+
+    /// Looks at what can be looked at without waiting for anybody.
+    async fn glance(&mut self, ids: &BTreeSet<&'static str>) {
+        let Some(expect) = self.expectations() else { return };
+        let now = (self.deps.clock)();
+        let (paths, places) = (self.paths.clone(), self.places.clone());
+        let mut round = Round::of_daemon(&paths, &places, None, now);
+        let mut evidence = self.evidence.take().unwrap_or_else(|| Evidence::new(host(&round, expect.os.id), Time(now)));
+        let given = Given { watch: self.watch.as_ref(), scratch: Path::new("/") };
+        let news = sweep(&mut round, &mut evidence, &Scope::Only(ids.clone()), &given).await;
+        if self.report.is_some() {
+            self.conclude(evidence, &expect, &news, false);
+        } else {
+            // The first look is under way, and judges this too.
+            self.evidence = Some(evidence);
+        }
+    }
+
+    /// A directory for the probes' files.
+    fn scratch(&self) -> Option<Scratch> {
+        let made = Scratch::new(self.deps.scratch.as_deref()?);
+        made.inspect_err(|error| {
+            tracing::warn!("no files for probes can be made ({error}): nothing is asked over the network")
+        })
+        .ok()
+    }
+
+    /// Judges what the `news` concern, or everything, and tells what changed.
+    fn conclude(&mut self, evidence: Evidence, expect: &Expectations, news: &BTreeSet<&'static str>, whole: bool) {
         let told = match &mut self.report {
             // Ages are judged by the present, so a whole sweep judges everything.
-            Some(report) if matches!(scope, Scope::Only(_)) => {
+            Some(report) if !whole => {
                 let concerned: Vec<_> = checks()
                     .filter(|check| check.reads.iter().any(|read| news.contains(read.source.id)))
-                    .map(|check| check.judge(&evidence, &expect))
+                    .map(|check| check.judge(&evidence, expect))
                     .collect();
                 let changes = self.history.record(evidence.host.boot_id.as_deref(), &concerned);
                 let any = !concerned.is_empty();
@@ -323,7 +432,7 @@ impl Task {
                 any.then_some(changes)
             }
             _ => {
-                let report = judge(&evidence, &expect);
+                let report = judge(&evidence, expect);
                 let changes = self.history.record(evidence.host.boot_id.as_deref(), &report.findings);
                 self.report = Some(report);
                 Some(changes)
@@ -334,7 +443,7 @@ impl Task {
         for change in &changes {
             self.tell(change);
         }
-        if !changes.is_empty() || matches!(scope, Scope::Everything | Scope::NoProbes) {
+        if !changes.is_empty() || whole {
             self.save();
         }
         self.publish();
@@ -390,6 +499,21 @@ async fn heard(notices: Option<&SelinuxNotices>) -> std::io::Result<Vec<Message>
             }
         }
     }
+}
+
+/// Does that ask programs over the network?
+fn asks_over_the_network(scope: &Scope) -> bool {
+    match scope {
+        Scope::Everything => true,
+        Scope::NoProbes => false,
+        Scope::Only(ids) => sources().into_values().any(|source| ids.contains(source.id) && is_probe(source)),
+    }
+}
+
+/// The sshd that runs: how it was started and which sockets there are, and how it answers.
+fn of_sshd() -> BTreeSet<&'static str> {
+    let around = ["netlink:sockets", "proc:sshd"];
+    around.into_iter().chain(sshd::sources_of_probes().map(|source| source.id)).collect()
 }
 
 /// Every source of the file system, and what sshd makes of its files.

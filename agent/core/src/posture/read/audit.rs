@@ -1,4 +1,4 @@
-//! Lines of the audit log that tell of SELinux, from `/var/log/audit/audit.log` or the journal.
+//! Lines of the audit log that tell of SELinux, from `/var/log/audit/audit.log` or, where no audit daemon takes them, from the kernel's log.
 //!
 //! On Fedora CoreOS denials go to the audit log only, since auditd is part of it (F39).
 
@@ -47,10 +47,12 @@ pub struct Denial {
 }
 
 impl Record {
-    /// Reads one line; `None` if it is of another type or not well-formed.
+    /// Reads one line; `None` if it is of another type or not well-formed. The kernel itself writes `audit: type=1404 audit(…)` where auditd
+    /// writes `type=MAC_STATUS msg=audit(…)`; the numbers are those of `linux/audit.h`.
     pub fn parse(line: &str) -> Option<Self> {
-        let (kind, rest) = line.trim().strip_prefix("type=")?.split_once(' ')?;
-        let (stamp, rest) = rest.strip_prefix("msg=audit(")?.split_once(')')?;
+        let line = line.trim();
+        let (kind, rest) = line.strip_prefix("audit: ").unwrap_or(line).strip_prefix("type=")?.split_once(' ')?;
+        let (stamp, rest) = rest.strip_prefix("msg=").unwrap_or(rest).strip_prefix("audit(")?.split_once(')')?;
         let at = stamp.split(['.', ':']).next()?.parse().ok()?;
         let rest = rest.trim_start_matches(':').trim_start();
         let login_uid = || field(rest, "auid").and_then(|uid| uid.parse().ok()).filter(|uid| *uid != u32::MAX);
@@ -60,7 +62,7 @@ impl Record {
             _ => None,
         };
         match kind {
-            "AVC" => {
+            "AVC" | "1400" => {
                 let (_, denied) = rest.split_once("denied")?;
                 let (permissions, rest) = denied.trim_start().strip_prefix('{')?.split_once('}')?;
                 Some(Self::Denial(Denial {
@@ -76,13 +78,15 @@ impl Record {
                     permissive: flag("permissive") == Some(true),
                 }))
             }
-            "MAC_STATUS" => Some(Self::Mode {
+            "MAC_STATUS" | "1404" => Some(Self::Mode {
                 at,
                 enforcing: flag("enforcing")?,
                 was: flag("old_enforcing"),
                 login_uid: login_uid(),
             }),
-            "MAC_POLICY_LOAD" | "MAC_CONFIG_CHANGE" => Some(Self::Policy { at, login_uid: login_uid() }),
+            "MAC_POLICY_LOAD" | "1403" | "MAC_CONFIG_CHANGE" | "1405" => {
+                Some(Self::Policy { at, login_uid: login_uid() })
+            }
             _ => None,
         }
     }
@@ -133,6 +137,17 @@ mod tests {
                 Some(Record::Mode { at: 1_752_580_801, enforcing: false, was: Some(true), login_uid: Some(1000) }),
             ),
             ("policy", load.to_owned(), Some(Record::Policy { at: 1_752_580_802, login_uid: None })),
+            (
+                "mode in the kernel's log",
+                status.replace("type=MAC_STATUS msg=", "audit: type=1404 "),
+                Some(Record::Mode { at: 1_752_580_801, enforcing: false, was: Some(true), login_uid: Some(1000) }),
+            ),
+            (
+                "policy in the kernel's log",
+                load.replace("type=MAC_POLICY_LOAD msg=", "audit: type=1403 ").replacen("4294967295", "0", 1),
+                Some(Record::Policy { at: 1_752_580_802, login_uid: Some(0) }),
+            ),
+            ("another type of the kernel's", status.replace("type=MAC_STATUS msg=", "audit: type=1300 "), None),
             ("granted", avc.replace("denied", "granted"), None),
             ("another type", avc.replace("type=AVC", "type=SYSCALL"), None),
             ("cut", avc[..120].to_owned(), None),
@@ -144,10 +159,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_line_is_taken(line in "(?s:.{0,200})", kind in "AVC|MAC_STATUS", tail in "[ -~]{0,80}") {
+        fn any_line_is_taken(line in "(?s:.{0,200})", kind in "AVC|MAC_STATUS|1404", tail in "[ -~]{0,80}") {
             let _ = Record::parse(&line);
             let _ = Record::parse(&format!("type={kind} msg=audit({tail}"));
             let _ = Record::parse(&format!("type={kind} msg=audit(1.2:3): {tail}"));
+            let _ = Record::parse(&format!("audit: type={kind} audit(1.2:3): {tail}"));
         }
     }
 }
