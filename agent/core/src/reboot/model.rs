@@ -3,6 +3,7 @@
 
 mod happenings;
 mod steps;
+mod transitions;
 mod world;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
