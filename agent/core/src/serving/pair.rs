@@ -61,9 +61,21 @@ pub enum Mend {
     Withdraw,
 }
 
-/// Decides before a kubelet starts, while none runs. `owned`: the agent is to keep the serving pair; if not, it only takes
-/// care of links that it made when it was.
-pub fn mend(pair: Pair, behind: Behind, owned: bool) -> Mend {
+/// How far the pair is the agent's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// It keeps the serving certificate (`serving = true`).
+    Pair,
+    /// It keeps the node's certificate and starts the kubelet, which serves with what it signed itself. That the kubelet writes without a
+    /// sync: what a power cut left of it would be its end at every start, so it is put aside.
+    Kubelet,
+    /// It only looks (`owner = "kubelet"`), and takes care of links that it made when it did more.
+    Links,
+}
+
+/// Decides before a kubelet starts, while none runs.
+pub fn mend(pair: Pair, behind: Behind, charge: Charge) -> Mend {
+    let owned = charge == Charge::Pair;
     let is_good = behind.whole && !behind.ended;
     // A renewal is under way; until it succeeds an ended certificate is as good as a self-signed one.
     let useful = is_good || (behind.whole && owned);
@@ -77,6 +89,8 @@ pub fn mend(pair: Pair, behind: Behind, owned: bool) -> Mend {
                 Mend::Withdraw
             }
         }
+        (Half::Absent, Half::Absent) if !owned => Mend::Nothing,
+        _ if charge == Charge::Kubelet && !pair.loads => Mend::Withdraw,
         _ if !owned => Mend::Nothing,
         (Half::Absent, Half::Absent) => {
             if is_good {
@@ -104,33 +118,40 @@ mod tests {
             Behind { whole: true, ended: true },
             Behind { whole: false, ended: false },
         );
-        for (name, certificate, key, loads, behind, owned, want) in [
-            ("a first boot", Absent, Absent, false, broken, true, Mend::Nothing),
-            ("the kubelet's own", Other, Other, true, broken, true, Mend::Nothing),
-            ("the kubelet's own, ours is ready", Other, Other, true, whole, true, Mend::Nothing),
-            ("in force", Ours, Ours, true, whole, true, Mend::Nothing),
-            ("in force and past its end", Ours, Ours, true, ended, true, Mend::Nothing),
-            ("cut between the two links", Ours, Other, true, whole, true, Mend::Link),
-            ("cut between the two links, of a key", Other, Ours, false, whole, true, Mend::Link),
-            ("cut between two links where nothing was", Ours, Absent, false, whole, true, Mend::Link),
-            ("a corrupt PEM in force", Ours, Ours, false, broken, true, Mend::Withdraw),
-            ("a corrupt PEM and half of the old pair", Ours, Other, false, broken, true, Mend::Withdraw),
-            ("withdrawn and cut between the two", Absent, Ours, false, broken, true, Mend::Withdraw),
-            ("removed by a person, ours is there", Absent, Absent, false, whole, true, Mend::Link),
-            ("the kubelet's own, empty after a power cut", Other, Other, false, broken, true, Mend::Withdraw),
-            ("the same, ours is ready", Other, Other, false, whole, true, Mend::Link),
-            ("half of the kubelet's own", Other, Absent, false, broken, true, Mend::Withdraw),
+        let (pair, kubelet, links) = (Charge::Pair, Charge::Kubelet, Charge::Links);
+        for (name, certificate, key, loads, behind, charge, want) in [
+            ("a first boot", Absent, Absent, false, broken, pair, Mend::Nothing),
+            ("the kubelet's own", Other, Other, true, broken, pair, Mend::Nothing),
+            ("the kubelet's own, ours is ready", Other, Other, true, whole, pair, Mend::Nothing),
+            ("in force", Ours, Ours, true, whole, pair, Mend::Nothing),
+            ("in force and past its end", Ours, Ours, true, ended, pair, Mend::Nothing),
+            ("cut between the two links", Ours, Other, true, whole, pair, Mend::Link),
+            ("cut between the two links, of a key", Other, Ours, false, whole, pair, Mend::Link),
+            ("cut between two links where nothing was", Ours, Absent, false, whole, pair, Mend::Link),
+            ("a corrupt PEM in force", Ours, Ours, false, broken, pair, Mend::Withdraw),
+            ("a corrupt PEM and half of the old pair", Ours, Other, false, broken, pair, Mend::Withdraw),
+            ("withdrawn and cut between the two", Absent, Ours, false, broken, pair, Mend::Withdraw),
+            ("removed by a person, ours is there", Absent, Absent, false, whole, pair, Mend::Link),
+            ("the kubelet's own, empty after a power cut", Other, Other, false, broken, pair, Mend::Withdraw),
+            ("the same, ours is ready", Other, Other, false, whole, pair, Mend::Link),
+            ("half of the kubelet's own", Other, Absent, false, broken, pair, Mend::Withdraw),
             // No longer the agent's to keep.
-            ("kept until its end", Ours, Ours, true, whole, false, Mend::Nothing),
-            ("kept until its end, which has come", Ours, Ours, true, ended, false, Mend::Withdraw),
-            ("kept and cut", Ours, Other, true, whole, false, Mend::Link),
-            ("kept and corrupt", Ours, Ours, false, broken, false, Mend::Withdraw),
-            ("removed by a person, ours has ended", Absent, Absent, false, ended, true, Mend::Nothing),
-            ("never ours", Other, Other, false, broken, false, Mend::Nothing),
-            ("never ours, half", Other, Absent, false, broken, false, Mend::Nothing),
-            ("removed by a person", Absent, Absent, false, whole, false, Mend::Nothing),
+            ("kept until its end", Ours, Ours, true, whole, links, Mend::Nothing),
+            ("kept until its end, which has come", Ours, Ours, true, ended, links, Mend::Withdraw),
+            ("kept and cut", Ours, Other, true, whole, links, Mend::Link),
+            ("kept and corrupt", Ours, Ours, false, broken, links, Mend::Withdraw),
+            ("removed by a person, ours has ended", Absent, Absent, false, ended, pair, Mend::Nothing),
+            ("never ours", Other, Other, false, broken, links, Mend::Nothing),
+            ("never ours, half", Other, Absent, false, broken, links, Mend::Nothing),
+            ("removed by a person", Absent, Absent, false, whole, links, Mend::Nothing),
+            // Started by the agent, with what the kubelet signed itself.
+            ("self-signed", Other, Other, true, broken, kubelet, Mend::Nothing),
+            ("self-signed, empty after a power cut", Other, Other, false, broken, kubelet, Mend::Withdraw),
+            ("self-signed, half", Other, Absent, false, broken, kubelet, Mend::Withdraw),
+            ("not yet signed", Absent, Absent, false, broken, kubelet, Mend::Nothing),
+            ("ours once, and ended", Ours, Ours, true, ended, kubelet, Mend::Withdraw),
         ] {
-            assert_eq!(mend(Pair { certificate, key, loads }, behind, owned), want, "{name}");
+            assert_eq!(mend(Pair { certificate, key, loads }, behind, charge), want, "{name}");
         }
     }
 
@@ -139,17 +160,19 @@ mod tests {
         let halves = [Absent, Ours, Other];
         for certificate in halves {
             for key in halves {
-                for flags in 0..16_u8 {
+                for flags in 0..8_u8 {
                     let bit = |at: u8| flags & (1 << at) != 0;
-                    let (behind, owned) = (Behind { whole: bit(0), ended: bit(1) }, bit(2));
-                    let pair = Pair { certificate, key, loads: bit(3) };
-                    let after = match mend(pair, behind, owned) {
-                        Mend::Nothing => continue,
-                        Mend::Link => Pair { certificate: Ours, key: Ours, loads: behind.whole },
-                        Mend::Withdraw => Pair { certificate: Absent, key: Absent, loads: false },
-                    };
-                    assert_eq!(mend(after, behind, owned), Mend::Nothing, "{pair:?} {behind:?} {owned}");
-                    assert!(behind.whole || !after.has_ours(), "a link to nothing: {pair:?} {behind:?} {owned}");
+                    let behind = Behind { whole: bit(0), ended: bit(1) };
+                    let pair = Pair { certificate, key, loads: bit(2) };
+                    for charge in [Charge::Pair, Charge::Kubelet, Charge::Links] {
+                        let after = match mend(pair, behind, charge) {
+                            Mend::Nothing => continue,
+                            Mend::Link => Pair { certificate: Ours, key: Ours, loads: behind.whole },
+                            Mend::Withdraw => Pair { certificate: Absent, key: Absent, loads: false },
+                        };
+                        assert_eq!(mend(after, behind, charge), Mend::Nothing, "{pair:?} {behind:?} {charge:?}");
+                        assert!(behind.whole || !after.has_ours(), "a link to nothing: {pair:?} {behind:?} {charge:?}");
+                    }
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use eyewall_core::cert::CertView;
 use eyewall_core::config::{Certificates, Config, Owner};
 use eyewall_core::event;
-use eyewall_core::serving::pair::{Behind, Mend, Pair, mend};
+use eyewall_core::serving::pair::{Behind, Charge, Mend, Pair, mend};
 use eyewall_core::time::Time;
 
 use super::place::Root;
@@ -22,10 +22,14 @@ use crate::store::{Found, Store, StoreFault, pair};
 /// [`StoreFault`]; the kubelet would fail on what is there.
 pub fn prepare(root: &Root, config: &Config, now: SystemTime, events: &Events) -> Result<(), StoreFault> {
     let settings = &config.certificates;
-    let owned = settings.serving && settings.owner == Owner::Eyewall;
+    let charge = match (settings.owner, settings.serving) {
+        (Owner::Eyewall, true) => Charge::Pair,
+        (Owner::Eyewall, false) => Charge::Kubelet,
+        (Owner::Kubelet, _) => Charge::Links,
+    };
     let store = Store::new(&Certificates { directory: root.at(&settings.directory), ..settings.clone() });
     let pair = store.serving_pair(chain::is_pair)?;
-    match mend(pair, behind(&store, now), owned) {
+    match mend(pair, behind(&store, now), charge) {
         Mend::Nothing => {}
         Mend::Link => {
             store.relink_serving(chain::is_pair)?;
@@ -78,6 +82,12 @@ mod tests {
     struct Node {
         root: tempfile::TempDir,
         config: Config,
+    }
+
+    fn observed() -> Node {
+        let mut node = node(false);
+        node.config.certificates.owner = Owner::Kubelet;
+        node
     }
 
     fn node(serving: bool) -> Node {
@@ -180,13 +190,13 @@ mod tests {
                 "absent",
             ),
             (
-                "the same, and none of our business",
+                "the same, and what it serves with is its own",
                 false,
                 &|n| {
                     n.write("kubelet.crt", "");
                     n.write("kubelet.key", &key);
                 },
-                "broken",
+                "absent",
             ),
             ("kept, and no longer renewed", false, &|n| n.links(&whole), "loads"),
         ];
@@ -195,6 +205,10 @@ mod tests {
             lay(&node);
             assert_eq!(node.found(now()), want, "{name}");
         }
+        let observed = observed();
+        observed.write("kubelet.crt", "");
+        observed.write("kubelet.key", &key);
+        assert_eq!(observed.found(now()), "broken", "none of our business");
         let kept = node(false);
         kept.links(&whole);
         assert_eq!(kept.found(Time::from_unix(70_000_000_000).0), "absent", "kept until its end, which has come");

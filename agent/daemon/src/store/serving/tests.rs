@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use eyewall_core::cert::{CertView, NODES};
-use eyewall_core::serving::pair::{Behind, Mend, mend};
+use eyewall_core::serving::pair::{Behind, Charge, Mend, mend};
 use eyewall_core::serving::proof::{Candidate, prove};
 use eyewall_core::serving::{Leaf, Names};
 use nix::errno::Errno;
@@ -289,7 +289,7 @@ fn start(state: &State) -> Option<String> {
     let store = store(Simulated::with(state.clone()), Path::new("/"));
     let pair = store.serving_pair(same).unwrap();
     let whole = matches!(store.read_serving(), Found::Text { text, .. } if same(text.expose(), &text));
-    match mend(pair, Behind { whole, ended: false }, true) {
+    match mend(pair, Behind { whole, ended: false }, Charge::Pair) {
         Mend::Nothing => {}
         Mend::Link => store.relink_serving(same).unwrap(),
         Mend::Withdraw => store.withdraw_serving(pair, at(0)).unwrap(),
