@@ -447,9 +447,8 @@ fn the_catalog_is_compiled_from_such_a_tree() {
     assert!(output.status.success(), "{}", text(&output));
     let output = tool("journalctl", &["--list-catalog", "--no-pager", &root]);
     let listed = text(&output);
-    let events = eyewall_core::event::ALL;
-    assert!(!events.is_empty());
-    for event in events {
+    assert!(eyewall_core::event::all().count() > 20, "the list was read");
+    for event in eyewall_core::event::all() {
         let line = format!("{} eyewall: {}", event.id, event.subject);
         assert!(listed.lines().any(|l| l == line), "{line} is not in\n{listed}");
     }

@@ -228,6 +228,7 @@ mod tests {
         Status {
             health: Health::Unknown,
             posture: None,
+            reboot: None,
             node: NodeStatus { name: None, role: "worker".to_owned(), os: "fcos".to_owned(), boot_id: None },
             agent: AgentStatus {
                 version: "1.2.3\"\\".to_owned(),

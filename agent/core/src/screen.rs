@@ -5,6 +5,7 @@ mod bar;
 mod forecast;
 pub(crate) mod paint;
 mod posture;
+mod reboot;
 mod serving;
 mod story;
 
@@ -16,7 +17,7 @@ pub use story::event_line;
 use std::time::Duration;
 
 use crate::status::{
-    AgentStatus, CertificateState, CertificatesStatus, Health, ImageView, KubeletStatus, Reason, Status,
+    AgentStatus, CertificateState, CertificatesStatus, Health, ImageView, KubeletStatus, Reason, RebootStatus, Status,
 };
 use crate::time::{Time, human};
 use paint::{Page, Style, clean};
@@ -59,6 +60,10 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
         posture::part(&mut page, posture, now);
         page.blank();
     }
+    if let Some(reboot) = &status.reboot {
+        reboot::part(&mut page, reboot, now);
+        page.blank();
+    }
     agent_part(&mut page, &status.agent, now);
     page.finish()
 }
@@ -67,6 +72,13 @@ pub fn render(status: &Status, now: Time, width: usize, color: bool) -> String {
 pub fn render_certificates(certificates: &CertificatesStatus, now: Time, width: usize, color: bool) -> String {
     let mut page = Page::new(width, color);
     certificates_part(&mut page, certificates, now, true);
+    page.finish()
+}
+
+/// The reboot's part alone, as `eyewall reboot` shows it.
+pub fn render_reboot(reboot: &RebootStatus, now: Time, width: usize, color: bool) -> String {
+    let mut page = Page::new(width, color);
+    reboot::part(&mut page, reboot, now);
     page.finish()
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Fields are only ever added. Times are RFC 3339, ids are kebab-case. No secret has a field here.
 
+mod reboot;
 mod serving;
 
 use serde::{Deserialize, Serialize};
 
+pub use reboot::{BootView, DrainView, HostLockView, LockView, PendingView, RebootStatus, WindowView};
 pub use serving::ServingStatus;
 
 use crate::time::Time;
@@ -54,6 +56,9 @@ pub struct Status {
     /// The claims of the security page; none before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub posture: Option<crate::posture::PostureStatus>,
+    /// May this host reboot, and why (not); none before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<RebootStatus>,
 }
 
 impl Status {

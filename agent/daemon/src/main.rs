@@ -17,9 +17,9 @@ mod host;
 mod journal;
 mod kubelet;
 mod limits;
+mod orders;
 mod posture;
 mod query;
-#[expect(dead_code, reason = "the task that calls it follows")]
 mod reboot;
 mod renewals;
 mod run;
@@ -64,6 +64,14 @@ enum Verb {
     Check(verb::check::Args),
     /// Capture what the checks read, secrets removed
     Evidence(verb::evidence::Args),
+    /// May this host reboot, and why (not); `request` a reboot in turn
+    Reboot(verb::reboot::Args),
+    /// Keep this host up until it is released (root only)
+    Hold(verb::reboot::WhyArgs),
+    /// Let go of a hold, a request, or a slot that is kept (root only)
+    Release,
+    /// Break the glass: reboot now, whatever window, hold, slots and health say (root only)
+    Force(verb::reboot::WhyArgs),
     /// What happened, as the journal has it
     Events(verb::events::Args),
     /// One self-contained page: certificate, forecasts, kubelet, what happened
@@ -92,6 +100,10 @@ fn main() -> ExitCode {
         Verb::Certificates(args) => verb::certificates::main(&cli.global, &args),
         Verb::Check(args) => verb::check::main(&cli.global, &args),
         Verb::Evidence(args) => verb::evidence::main(&cli.global, &args),
+        Verb::Reboot(args) => verb::reboot::main(&cli.global, &args),
+        Verb::Hold(args) => verb::reboot::hold(&cli.global, &args),
+        Verb::Release => verb::reboot::release(&cli.global),
+        Verb::Force(args) => verb::reboot::force(&cli.global, &args),
         Verb::Events(args) => verb::events::main(&cli.global, &args),
         Verb::Report(args) => verb::report::main(&cli.global, &args),
         Verb::Catalog(args) => verb::catalog::main(&args),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use eyewall_core::status::{ErrorBody, Reason};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
@@ -113,7 +113,7 @@ impl Client {
     /// # Errors
     /// See [`QueryError`].
     pub async fn document(&self, target: &'static str) -> Result<Bytes, QueryError> {
-        self.within(self.ask(Method::GET, target)).await
+        self.within(self.ask(Method::GET, target, Bytes::new())).await
     }
 
     /// GET a document and read it.
@@ -130,7 +130,17 @@ impl Client {
     /// # Errors
     /// See [`QueryError`].
     pub async fn post(&self, target: &'static str) -> Result<Reason, QueryError> {
-        let document = self.within(self.ask(Method::POST, target)).await?;
+        let document = self.within(self.ask(Method::POST, target, Bytes::new())).await?;
+        self.read(&document)
+    }
+
+    /// POST a JSON document, to a path whose answer may take `wait` and then some; the answer is a reason.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn post_json(&self, target: &str, body: Vec<u8>, wait: Duration) -> Result<Reason, QueryError> {
+        let asked = timeout(wait + PATIENCE, self.ask(Method::POST, target, body.into()));
+        let document = asked.await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))?;
         self.read(&document)
     }
 
@@ -139,7 +149,7 @@ impl Client {
     /// # Errors
     /// See [`QueryError`].
     pub async fn post_within<T: DeserializeOwned>(&self, target: &str, wait: Duration) -> Result<T, QueryError> {
-        let asked = timeout(wait + PATIENCE, self.ask(Method::POST, target));
+        let asked = timeout(wait + PATIENCE, self.ask(Method::POST, target, Bytes::new()));
         let document = asked.await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))?;
         self.read(&document)
     }
@@ -149,7 +159,7 @@ impl Client {
     /// # Errors
     /// See [`QueryError`].
     pub async fn follow(&self, target: &'static str) -> Result<Lines, QueryError> {
-        let response = self.within(self.send(Method::GET, target)).await?;
+        let response = self.within(self.send(Method::GET, target, Bytes::new())).await?;
         if response.status().is_success() {
             return Ok(Lines {
                 socket: self.socket.clone(),
@@ -175,14 +185,14 @@ impl Client {
         timeout(PATIENCE, question).await.unwrap_or_else(|_| Err(QueryError::Silent { socket: self.socket.clone() }))
     }
 
-    async fn ask(&self, method: Method, target: &str) -> Result<Bytes, QueryError> {
-        let response = self.send(method, target).await?;
+    async fn ask(&self, method: Method, target: &str, body: Bytes) -> Result<Bytes, QueryError> {
+        let response = self.send(method, target, body).await?;
         let status = response.status();
         let document = self.collect(response).await?;
         if status.is_success() { Ok(document) } else { Err(self.refused(status, &document)) }
     }
 
-    async fn send(&self, method: Method, target: &str) -> Result<Response<Incoming>, QueryError> {
+    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Incoming>, QueryError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
@@ -192,7 +202,7 @@ impl Client {
             .method(method)
             .uri(target)
             .header(hyper::header::HOST, "eyewall")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| self.broken(&error))?;
         sender.send_request(request).await.map_err(|error| self.broken(&error))
     }

@@ -13,7 +13,7 @@ use eyewall_core::kubelet::wedge::Policy;
 use eyewall_core::posture::PostureStatus;
 use eyewall_core::rotation::LOOK_AGAIN;
 use eyewall_core::status::{
-    AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, ServingStatus, Status,
+    AgentStatus, CertificatesStatus, ConfigStatus, Health, KubeletStatus, Reason, RebootStatus, ServingStatus, Status,
 };
 use eyewall_core::time::Time;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,12 +22,14 @@ use tokio::sync::{mpsc, watch};
 use crate::config_file::{self, Files, Loaded};
 use crate::events::Events;
 use crate::limits::Limits;
+use crate::orders::Orders;
 use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::{Heartbeats, Supervisor};
 use crate::verb::{self, Global};
 use crate::{
-    api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, serving, socket, textfile,
+    api, capabilities, certificates, clock, clock_steps, host, journal, kubelet, posture, reboot, serving, socket,
+    textfile,
 };
 
 /// Whoever wants the posture judged now; more than this at once are refused.
@@ -93,7 +95,9 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
     let (serving_tx, serving_rx) = watch::channel(None);
     let (kubelet_tx, kubelet_rx) = watch::channel(None);
     let (posture_tx, posture_rx) = watch::channel(None);
+    let (reboot_tx, reboot_rx) = watch::channel(None);
     let (judgements, wanted) = mpsc::channel(JUDGEMENTS);
+    let (orders, ordered) = Orders::new();
     let (renewals, wishes) = Renewals::new(certificates_rx.clone());
     let page = Page {
         started_at,
@@ -102,8 +106,9 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
         config_status: config_status_rx,
         certificates: certificates_rx.clone(),
         serving: serving_rx,
-        kubelet: kubelet_rx,
+        kubelet: kubelet_rx.clone(),
         posture: posture_rx.clone(),
+        reboot: reboot_rx,
     };
     let (status_tx, status_rx) = watch::channel(Arc::new(page.compose()));
 
@@ -124,7 +129,7 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
     }));
     tokio::spawn(serving::run(serving::Deps {
         config: config_rx.clone(),
-        certificates: certificates_rx,
+        certificates: certificates_rx.clone(),
         status: serving_tx,
         events: events.clone(),
         heartbeat: heartbeats.register("serving", serving::ROUND),
@@ -132,6 +137,23 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
         clock: clock::now,
         hostname: host::hostname,
         draw: host::draw,
+    }));
+    tokio::spawn(reboot::task::run(reboot::task::Deps {
+        config: config_rx.clone(),
+        certificates: certificates_rx,
+        kubelet: kubelet_rx.clone(),
+        posture: posture_rx.clone(),
+        status: reboot_tx,
+        events: events.clone(),
+        orders: ordered,
+        renewals: renewals.clone(),
+        heartbeat: heartbeats.register("reboot", reboot::task::ROUND),
+        dial: Arc::new(api::Network),
+        clock: clock::now,
+        draw: host::draw,
+        state: given_by_systemd("STATE_DIRECTORY"),
+        bus: reboot::bus::Bus::System,
+        places: reboot::generic::Places::default(),
     }));
     let posture_heartbeat = heartbeats.register("posture", posture::task::ROUND);
     let kubelet_heartbeat = heartbeats.register("kubelet", kubelet::task::ROUND);
@@ -143,6 +165,7 @@ async fn run(files: Files, loaded: Loaded, sink: journal::Sink) -> anyhow::Resul
             judgements,
             events: events.clone(),
             renewals,
+            orders,
             heartbeats,
         },
     ));
@@ -241,6 +264,7 @@ async fn compose(mut page: Page, status: watch::Sender<Arc<Status>>, supervisor:
             changed = page.serving.changed() => changed,
             changed = page.kubelet.changed() => changed,
             changed = page.posture.changed() => changed,
+            changed = page.reboot.changed() => changed,
             changed = limits.changed() => changed,
             // What nobody tells of is looked at now and then.
             () = tokio::time::sleep(LIMITS_AGAIN) => Ok(()),
@@ -260,12 +284,16 @@ fn no_bus(kubelet: &KubeletStatus) -> Option<Reason> {
 fn sentence(status: &Status) -> String {
     let certificates = &status.certificates;
     let kubelet = &status.kubelet;
-    format!(
+    let mut told = format!(
         "certificate {}: {}; kubelet: {}",
         certificates.state.as_str(),
         certificates.reason.message,
         kubelet.reason.message
-    )
+    );
+    if let Some(reboot) = status.reboot.as_ref().filter(|reboot| !reboot.state.is_quiet()) {
+        told.push_str(&format!("; reboot {}: {}", reboot.state.as_str(), reboot.reason.message));
+    }
+    told
 }
 
 /// The parts of the one page.
@@ -278,6 +306,7 @@ struct Page {
     serving: watch::Receiver<Option<ServingStatus>>,
     kubelet: watch::Receiver<Option<KubeletStatus>>,
     posture: watch::Receiver<Option<Arc<Posture>>>,
+    reboot: watch::Receiver<Option<RebootStatus>>,
 }
 
 impl Page {
@@ -301,6 +330,7 @@ impl Page {
             certificates,
             kubelet,
             posture: self.posture.borrow().as_ref().map(|posture| PostureStatus::of(&posture.report)),
+            reboot: self.reboot.borrow().clone(),
         }
     }
 }

@@ -372,9 +372,11 @@ impl ApiServer {
         self.look(|view| view.requests())
     }
 
-    /// Those about certificates: without what the posture asks, which is not in their rhythm.
+    /// Those about certificates: without what the posture and the reboots ask, which is not in their rhythm.
     pub fn requests_about_certificates(&self) -> Vec<RequestRecord> {
-        self.requests().into_iter().filter(|request| !request.user_agent.starts_with("eyewall-posture/")).collect()
+        let others = ["eyewall-posture/", "eyewall-reboot/"];
+        let is_other = |request: &RequestRecord| others.iter().any(|other| request.user_agent.starts_with(other));
+        self.requests().into_iter().filter(|request| !is_other(request)).collect()
     }
 
     /// Waits until the cluster looks so. Nothing is polled: the predicate is asked after every change.

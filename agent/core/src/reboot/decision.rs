@@ -65,6 +65,11 @@ impl RebootState {
         Self::RollingBack,
     ];
 
+    /// Nothing is wanted and nothing goes on.
+    pub fn is_quiet(self) -> bool {
+        matches!(self, Self::Off | Self::Unknown | Self::Idle)
+    }
+
     /// The kebab-case name, equal to the JSON one.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -90,11 +90,7 @@ mod tests {
             ("all is good; a cordon is no fault", all, vec![]),
             ("no look yet", Parts { certificate: None, ..all }, vec!["not-looked-yet"]),
             ("nobody looked at the posture", Parts { failed_now: None, ..all }, vec!["not-looked-yet"]),
-            (
-                "unknown is not good",
-                Parts { kubelet: Some((Health::Unknown, &bad)), ..all },
-                vec!["kubelet-wedged"],
-            ),
+            ("unknown is not good", Parts { kubelet: Some((Health::Unknown, &bad)), ..all }, vec!["kubelet-wedged"]),
             ("not ready", Parts { node: &unready, ..all }, vec!["node-not-ready"]),
             (
                 "everything at once",

@@ -77,6 +77,7 @@ fn unforeseen() -> Status {
     Status {
         health: Health::Good,
         posture: None,
+        reboot: None,
         node: NodeStatus {
             name: Some("node-a".to_owned()),
             role: "worker".to_owned(),

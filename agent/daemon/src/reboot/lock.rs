@@ -20,15 +20,6 @@ pub enum ClusterLock {
 }
 
 impl ClusterLock {
-    /// As the configuration calls it.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Slots(_) => "slots",
-            Self::FleetLock(_) => "fleetlock",
-            Self::Local(_) => "local",
-        }
-    }
-
     /// The lock as it is seen, and each change of it.
     pub fn seen(&self) -> watch::Receiver<Slot> {
         match self {
@@ -141,7 +132,7 @@ mod tests {
             Slot::Unknown(reason) => panic!("{reason:?}"),
         };
         let lock = local();
-        assert_eq!((lock.kind(), mine(&lock)), ("local", None));
+        assert_eq!(mine(&lock), None);
         lock.take(&entry("b-1")).await.unwrap();
         let mut amended = entry("b-1");
         amended.cordoned = true;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use eyewall_core::metrics::{self, Format};
 use eyewall_core::posture::Report;
 use eyewall_core::posture::history::Change;
+use eyewall_core::reboot::orders::{Command, Why, WhyFault};
 use eyewall_core::status::{ErrorBody, EventRecord, Health, Reason, Status};
 use eyewall_core::time::Time;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -20,10 +21,11 @@ use tokio::time::{Instant, timeout};
 
 use super::audit::Audit;
 use super::cache::{Cache, document};
-use super::route::{Query, Refusal, route};
+use super::route::{Order, Query, Refusal, route};
 use super::server::Limits;
 use super::stream::{Body, Deadline, LINES, feed};
 use super::{Deps, Peer};
+use crate::orders::Orders;
 use crate::posture::Posture;
 
 /// The name of a command in audits.
@@ -66,6 +68,7 @@ impl Answerer {
         query: Query,
         format: Format,
         peer: Peer,
+        body: &[u8],
         deadline: &Arc<Deadline>,
     ) -> Result<Response<Body>, Refusal> {
         match query {
@@ -74,12 +77,13 @@ impl Answerer {
             Query::Kubelet => Ok(json(StatusCode::OK, self.pages()?.kubelet)),
             Query::Posture => match &*self.deps.posture.borrow() {
                 Some(posture) => Ok(json(StatusCode::OK, told(posture)?)),
-                None => Err(Refusal::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "not-looked-yet",
-                    "The agent has just started and has not looked at the host yet.",
-                )),
+                None => Err(Refusal::not_looked_yet()),
             },
+            Query::Reboot => match &self.deps.status.borrow().reboot {
+                Some(reboot) => Ok(json(StatusCode::OK, document(reboot).map_err(|_| Refusal::broken())?)),
+                None => Err(Refusal::not_looked_yet()),
+            },
+            Query::Order(order) => self.order(peer, order, body, deadline).await,
             Query::Judge => self.judge(peer, deadline).await,
             Query::Events { follow: false } => {
                 let records = self.deps.events.recent();
@@ -156,6 +160,32 @@ impl Answerer {
         }
     }
 
+    /// What an operator says about reboots. It is kept on disk before it is answered.
+    async fn order(
+        &self,
+        peer: Peer,
+        order: Order,
+        body: &[u8],
+        deadline: &Deadline,
+    ) -> Result<Response<Body>, Refusal> {
+        let (name, what) = match order {
+            Order::Request => ("reboot-request", "ask for a reboot"),
+            Order::Hold => ("reboot-hold", "hold the host up"),
+            Order::Release => ("reboot-release", "release it"),
+            Order::Force => ("reboot-force", "force a reboot"),
+        };
+        self.admit(peer, name, what)?;
+        let command = command(order, body)?;
+        self.audit.accepted_because(peer, command.name(), command.why());
+        deadline.send_replace(Some(Instant::now() + Orders::patience() + self.limits.patience));
+        match self.deps.orders.give(command, peer.uid).await {
+            Ok(reason) => Ok(json(StatusCode::OK, document(&reason).map_err(|_| Refusal::broken())?)),
+            Err(Reason { kind, message }) => {
+                Err(Refusal { kind: kind.into(), ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "", message) })
+            }
+        }
+    }
+
     fn renew(&self, peer: Peer) -> Result<Response<Body>, Refusal> {
         self.admit(peer, RENEW, "renew the certificate")?;
         if self.deps.status.borrow().certificates.owner == "kubelet" {
@@ -204,6 +234,32 @@ fn told(posture: &Posture) -> Result<Bytes, Refusal> {
     document(&Told { report: &posture.report, changes: &posture.changes }).map_err(|_| Refusal::broken())
 }
 
+/// The order with its reason: `{"why":"..."}`.
+fn command(order: Order, body: &[u8]) -> Result<Command, Refusal> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Said {
+        #[serde(default)]
+        why: Option<String>,
+    }
+    let bad = |kind: &'static str, message: String| Refusal::new(StatusCode::BAD_REQUEST, kind, message);
+    let said = match body {
+        [] => Said { why: None },
+        body => serde_json::from_slice::<Said>(body)
+            .map_err(|error| bad("bad-body", format!("The body must be {{\"why\":\"...\"}}: {error}.")))?,
+    };
+    let why = |usual: Option<&str>| {
+        let text = said.why.as_deref().or(usual).ok_or(WhyFault::Empty);
+        text.and_then(Why::new).map_err(|fault| bad(fault.kind(), fault.to_string()))
+    };
+    Ok(match order {
+        Order::Request => Command::Request(why(Some("an operator asked for it"))?),
+        Order::Hold => Command::Hold(why(None)?),
+        Order::Release => Command::Release,
+        Order::Force => Command::Force(why(None)?),
+    })
+}
+
 /// One request. Its head has arrived, so the patience begins anew.
 ///
 /// # Errors
@@ -218,9 +274,9 @@ pub async fn respond(
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::accepted(accept);
     let answer = match route(request.method(), request.uri()) {
-        // Nothing takes a body yet. It is read all the same, so that the connection can go on behind it.
-        Ok(query) => match drain(request.into_body(), answerer.limits.body).await {
-            Ok(()) => answerer.answer(query, format, peer, deadline).await,
+        // A body is read even where none is taken, so that the connection can go on behind it.
+        Ok(query) => match read(request.into_body(), answerer.limits.body).await {
+            Ok(body) => answerer.answer(query, format, peer, &body, deadline).await,
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => Err(refusal),
@@ -228,9 +284,9 @@ pub async fn respond(
     Ok(answer.unwrap_or_else(|refusal| refusal.response()))
 }
 
-async fn drain(body: Incoming, limit: usize) -> Result<(), Refusal> {
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     if hyper::body::Body::is_end_stream(&body) {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     let too_large = || {
         Refusal::new(
@@ -243,7 +299,7 @@ async fn drain(body: Incoming, limit: usize) -> Result<(), Refusal> {
         return Err(too_large());
     }
     match Limited::new(body, limit).collect().await {
-        Ok(_) => Ok(()),
+        Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => {
             Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-body", "The request's body ended before it was complete."))
@@ -281,6 +337,14 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 
+    fn not_looked_yet() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-looked-yet",
+            "The agent has just started and has not looked at the host yet.",
+        )
+    }
+
     fn broken() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -291,7 +355,7 @@ impl Refusal {
 
     /// Its body.
     pub fn body(&self) -> ErrorBody {
-        ErrorBody { error: Reason::new(self.kind, self.message.as_str()) }
+        ErrorBody { error: Reason::new(&self.kind, self.message.as_str()) }
     }
 
     fn response(&self) -> Response<Body> {
@@ -339,11 +403,12 @@ mod tests {
         let (_posture, posture) = watch::channel(None);
         let (judgements, _wanted) = mpsc::channel(1);
         let heartbeats = Heartbeats::new(events.clone());
-        let deps = Deps { status, posture, judgements, events: events.clone(), renewals, heartbeats };
+        let orders = Orders::new().0;
+        let deps = Deps { status, posture, judgements, events: events.clone(), renewals, orders, heartbeats };
         let answerer = Answerer::new(deps, Limits::default());
         let (status, kind) = match answerer.renew(peer) {
             Ok(response) => (response.status(), String::new()),
-            Err(refusal) => (refusal.status, refusal.kind.to_owned()),
+            Err(refusal) => (refusal.status, refusal.kind.into_owned()),
         };
         let told = events.recent().iter().map(|r| r.event.clone()).collect();
         let mut arrived = 0;

@@ -29,7 +29,13 @@ impl Audit {
 
     /// Every command that is carried out is told.
     pub fn accepted(&self, peer: Peer, command: &'static str) {
-        let message = format!("Process {} of uid {} asked for {command}.", peer.pid, peer.uid);
+        self.accepted_because(peer, command, None);
+    }
+
+    /// The same, with the reason that was given.
+    pub fn accepted_because(&self, peer: Peer, command: &'static str, why: Option<&str>) {
+        let why = why.map(|why| format!(" because: {why}")).unwrap_or_default();
+        let message = format!("Process {} of uid {} asked for {command}{why}.", peer.pid, peer.uid);
         self.tell(&COMMAND_ACCEPTED, message, peer, command);
     }
 

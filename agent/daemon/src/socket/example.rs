@@ -9,6 +9,7 @@ pub fn status() -> Status {
     Status {
         health: Health::Good,
         posture: None,
+        reboot: None,
         node: NodeStatus {
             name: Some("node-a".to_owned()),
             role: "worker".to_owned(),

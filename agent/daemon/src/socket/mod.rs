@@ -26,6 +26,7 @@ use eyewall_core::status::Status;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::events::Events;
+use crate::orders::Orders;
 use crate::posture::Posture;
 use crate::renewals::Renewals;
 use crate::supervisor::Heartbeats;
@@ -43,6 +44,8 @@ pub struct Deps {
     pub events: Events,
     /// To the certificate task.
     pub renewals: Renewals,
+    /// To the reboot task.
+    pub orders: Orders,
     /// Which loops are alive, for `/healthz`.
     pub heartbeats: Heartbeats,
 }

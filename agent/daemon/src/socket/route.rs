@@ -1,5 +1,6 @@
 //! HTTP to a typed question: nothing past this file knows a path or a method.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub enum Query {
         /// Go on as it happens.
         follow: bool,
     },
+    /// Its part about reboots.
+    Reboot,
+    /// An operator's order about reboots; its reason is in the body.
+    Order(Order),
     /// The status as metrics.
     Metrics,
     /// Is the agent alive?
@@ -42,13 +47,26 @@ pub enum Query {
     },
 }
 
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Reboot this host when it is its turn.
+    Request,
+    /// Keep it up.
+    Hold,
+    /// Let go.
+    Release,
+    /// Reboot it now.
+    Force,
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: StatusCode,
     /// The machine word.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The sentence.
     pub message: String,
     /// For 405: what would be allowed.
@@ -58,7 +76,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of this kind.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), allow: None }
+        Self { status, kind: kind.into(), message: message.into(), allow: None }
     }
 }
 
@@ -75,13 +93,13 @@ fn resource(path: &str) -> Option<(&'static str, Query)> {
         "/healthz" => ("GET", Query::Health),
         "/readyz" => ("GET", Query::Ready),
         "/v1/certificates/renew" => ("POST", Query::Renew),
+        "/v1/reboot" => ("GET", Query::Reboot),
+        "/v1/reboot/request" => ("POST", Query::Order(Order::Request)),
+        "/v1/reboot/hold" => ("POST", Query::Order(Order::Hold)),
+        "/v1/reboot/release" => ("POST", Query::Order(Order::Release)),
+        "/v1/reboot/force" => ("POST", Query::Order(Order::Force)),
         _ => return None,
     })
-}
-
-/// Promised by the interface, and not there yet: a client can tell this from a typing error.
-fn is_planned(path: &str) -> bool {
-    path.strip_prefix("/v1/reboot").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The question of a request.
@@ -91,19 +109,11 @@ fn is_planned(path: &str) -> bool {
 pub fn route(method: &Method, target: &Uri) -> Result<Query, Refusal> {
     let path = target.path();
     let Some((allow, query)) = resource(path) else {
-        return Err(if is_planned(path) {
-            Refusal::new(
-                StatusCode::NOT_FOUND,
-                "not-in-this-version",
-                format!("This version of eyewall does not serve {path} yet."),
-            )
-        } else {
-            Refusal::new(
-                StatusCode::NOT_FOUND,
-                "no-such-path",
-                "There is nothing at this path; /v1/status shows everything on one page.",
-            )
-        });
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "no-such-path",
+            "There is nothing at this path; /v1/status shows everything on one page.",
+        ));
     };
     if method.as_str() != allow {
         return Err(Refusal {
@@ -157,7 +167,7 @@ mod tests {
 
     #[test]
     fn paths_and_methods() {
-        let refused = |status: u16, kind| Err((status, kind));
+        let refused = |status: u16, kind: &'static str| Err((status, Cow::Borrowed(kind)));
         let at_least =
             |left, wait| Ok(Query::AtLeast { left: Duration::from_secs(left), wait: Duration::from_secs(wait) });
         for (request, want) in [
@@ -197,7 +207,15 @@ mod tests {
             ("POST /v1/posture/check", Ok(Query::Judge)),
             ("GET /v1/posture/check", refused(405, "method-not-allowed")),
             ("GET /v1/posture/history", refused(404, "no-such-path")),
-            ("POST /v1/reboot/hold", refused(404, "not-in-this-version")),
+            ("GET /v1/reboot", Ok(Query::Reboot)),
+            ("POST /v1/reboot", refused(405, "method-not-allowed")),
+            ("POST /v1/reboot/request", Ok(Query::Order(Order::Request))),
+            ("POST /v1/reboot/hold", Ok(Query::Order(Order::Hold))),
+            ("POST /v1/reboot/release", Ok(Query::Order(Order::Release))),
+            ("POST /v1/reboot/force", Ok(Query::Order(Order::Force))),
+            ("GET /v1/reboot/force", refused(405, "method-not-allowed")),
+            ("POST /v1/reboot/hold?why=x", refused(400, "bad-query")),
+            ("POST /v1/reboot/now", refused(404, "no-such-path")),
             ("GET /metrics", Ok(Query::Metrics)),
             ("POST /metrics", refused(405, "method-not-allowed")),
             ("GET /v1/rebooted", refused(404, "no-such-path")),

@@ -96,7 +96,7 @@ fn deps() -> (Deps, watch::Sender<Arc<Status>>, mpsc::Receiver<Wished>) {
     // Nothing is judged here; whoever asks hears that.
     let posture = watch::channel(None).1;
     let judgements = mpsc::channel(1).0;
-    let deps = Deps { status, posture, judgements, events, renewals, heartbeats };
+    let deps = Deps { status, posture, judgements, events, renewals, orders: Orders::new().0, heartbeats };
     (deps, sender, wishes)
 }
 
@@ -151,7 +151,7 @@ async fn refusals_have_a_status_and_a_kind() {
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n");
     for (name, request, want) in [
         ("unknown", get("/v2/status"), (404, "no-such-path")),
-        ("planned", get("/v1/reboot"), (404, "not-in-this-version")),
+        ("reboots, not looked at yet", get("/v1/reboot"), (503, "not-looked-yet")),
         ("not looked yet", get("/v1/posture"), (503, "not-looked-yet")),
         ("query", get("/v1/status?a=b"), (400, "bad-query")),
         ("method", get("/v1/certificates/renew"), (405, "method-not-allowed")),

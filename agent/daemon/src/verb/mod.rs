@@ -7,6 +7,7 @@ pub mod completions;
 pub mod events;
 pub mod evidence;
 pub mod kubelet;
+pub mod reboot;
 pub mod report;
 pub mod status;
 pub mod terminal;

@@ -1,0 +1,93 @@
+//! The reboot's lines: may this host reboot, why (not), who holds the slots, and what operators said.
+
+use super::paint::{Page, Style, clean};
+use super::{count, health, moment, reason, since};
+use crate::reboot::{Cause, RebootState};
+use crate::status::{LockView, RebootStatus};
+use crate::time::Time;
+
+/// Pods that are named; a screen is for what is in the way.
+const PODS: usize = 5;
+
+pub(super) fn part(page: &mut Page, part: &RebootStatus, now: Time) {
+    let (plain, symbol, _) = health(part.health);
+    let style = match part.state {
+        RebootState::Idle | RebootState::Off => plain,
+        _ if part.health == crate::status::Health::Good => Style::Warn,
+        _ => plain,
+    };
+    let label = format!("{symbol} {}", part.state.as_str());
+    page.heading("Reboot", style, &label, &format!("for {}", since(part.since, now)));
+    page.item("why", &reason(&part.reason));
+    let next = match part.next_at {
+        Some(at) => format!("{} ({})", clean(&part.next), moment(at, now)),
+        None => clean(&part.next),
+    };
+    page.item("next", &next);
+    if let Some(pending) = &part.pending {
+        let what = match &pending.cause {
+            Cause::Update(release) => format!("to boot {}", clean(&release.version)),
+            Cause::Required(packages) if packages.is_empty() => "/run/reboot-required is there".to_owned(),
+            Cause::Required(packages) => format!("/run/reboot-required, for {}", clean(&packages.join(", "))),
+            Cause::Request => "an operator asked for it".to_owned(),
+        };
+        page.item("wanted", &format!("{what}, for {}", since(pending.since, now)));
+    }
+    for (name, said) in [
+        ("hold", part.orders.hold.as_ref().map(|hold| (&hold.why, hold.uid, hold.since))),
+        ("request", part.orders.request.as_ref().map(|order| (&order.why, order.uid, order.since))),
+        ("force", part.orders.force.as_ref().map(|order| (&order.why, order.uid, order.since))),
+    ] {
+        if let Some((why, uid, at)) = said {
+            page.item(name, &format!("{}, by uid {uid}, {} ago", clean(why), since(at, now)));
+        }
+    }
+    lock(page, &part.lock, now);
+    if let Some(window) = &part.window {
+        let (word, turn) = if window.open { ("open", "closes") } else { ("closed", "opens") };
+        let until = window.until.map_or_else(String::new, |at| format!(", {turn} {}", moment(at, now)));
+        page.item("window", &format!("{word}{until}"));
+    }
+    let host = &part.host_lock;
+    let held = match (host.held, host.binds_root) {
+        (true, Some(true)) => "held; it binds root's reboots too",
+        (true, Some(false)) => "held; updaters obey it, root's reboots do not (systemd before 257)",
+        (true, None) => "held",
+        (false, _) => "not held",
+    };
+    page.item("host lock", held);
+    if let Some(trouble) = &host.reason {
+        page.item("", &reason(trouble));
+    }
+    if let Some(drain) = &part.drain {
+        page.item("drain", &format!("{}, {} left", clean(&drain.state), count(drain.left.len() as u64, "pod")));
+        for left in drain.left.iter().take(PODS) {
+            page.item("", &format!("{}: {}", clean(&left.pod), reason(&left.reason)));
+        }
+    }
+    if let Some(release) = &part.boot.release {
+        page.item("runs", &clean(&release.version));
+    }
+    for bad in &part.bad {
+        page.item("bad", &format!("{} never got healthy here and is not taken again", clean(&bad.version)));
+    }
+}
+
+fn lock(page: &mut Page, lock: &LockView, now: Time) {
+    let taken = lock.others.len() + usize::from(lock.mine.is_some());
+    let of = lock.limit.map_or_else(String::new, |limit| format!(": {taken} of {} taken", count(limit.into(), "slot")));
+    page.item("lock", &format!("{}, group {}{of}", clean(&lock.kind), clean(&lock.group)));
+    if let Some(mine) = &lock.mine {
+        page.item("", &format!("this node, for {}: {}", since(mine.since, now), clean(&mine.reason)));
+    }
+    for holder in &lock.others {
+        let said = holder.entry.as_ref().map_or_else(
+            || "what it wrote cannot be read".to_owned(),
+            |entry| format!("for {}: {}", since(entry.since, now), clean(&entry.reason)),
+        );
+        page.item("", &format!("{}, {said}", clean(&holder.node)));
+    }
+    if let Some(trouble) = &lock.reason {
+        page.item("", &reason(trouble));
+    }
+}
