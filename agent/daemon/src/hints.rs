@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use eyewall_core::status::Reason;
 use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 /// A watcher. Dropping it ends it.
@@ -38,11 +38,14 @@ impl Hints {
 
     fn listen(&mut self) {
         let (wake, wanted) = (Arc::clone(&self.wake), Arc::clone(&self.wanted));
-        let created = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let tell = move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(&event) && concerns(&event, &wanted)) {
                 wake.notify_one();
             }
-        });
+        };
+        // Without opens: every program that starts opens files of /etc, and none of that is a change.
+        let kinds = EventKindMask::CORE | EventKindMask::ACCESS_CLOSE;
+        let created = RecommendedWatcher::new(tell, notify::Config::default().with_event_kinds(kinds));
         (self.watcher, self.fault) = match created {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(error.to_string())),
