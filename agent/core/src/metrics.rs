@@ -5,6 +5,7 @@
 //! here under the same names, so the alerts go on working (kubelet `pkg/kubelet/certificate/kubelet.go`).
 
 mod forecast;
+mod reboot;
 mod serving;
 
 use std::fmt::Write as _;
@@ -211,6 +212,7 @@ pub fn render(status: &Status, now: Time, format: Format) -> String {
         );
     }
     serving::append(&mut page, certificates.serving.as_ref(), now);
+    reboot::append(&mut page, status.reboot.as_ref());
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }

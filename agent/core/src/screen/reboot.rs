@@ -91,3 +91,109 @@ fn lock(page: &mut Page, lock: &LockView, now: Time) {
         page.item("", &reason(trouble));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reboot::{BootId, Entry, Hold, Holder, Orders, PodLeft, Release};
+    use crate::status::{BootView, DrainView, Health, HostLockView, PendingView, Reason, WindowView};
+
+    fn shown(status: &RebootStatus) -> String {
+        let mut page = Page::new(100, false);
+        part(&mut page, status, Time::from_unix(1_795_500_000));
+        page.finish()
+    }
+
+    fn release(version: &str) -> Release {
+        Release { version: version.to_owned(), checksum: None }
+    }
+
+    fn waiting() -> RebootStatus {
+        let at = Time::from_unix;
+        let entry = Entry {
+            boot_id: BootId("b-2".to_owned()),
+            reason: "44.2 is staged".to_owned(),
+            since: at(1_795_499_400),
+            cordoned: true,
+            wanted: None,
+            from: None,
+            let_go: None,
+        };
+        RebootStatus {
+            health: Health::Good,
+            state: RebootState::Waiting,
+            since: at(1_795_496_400),
+            reason: Reason::new("slot", "the one slot of workers is held by node-b"),
+            next: "the slot is taken when it is free".to_owned(),
+            next_at: None,
+            pending: Some(PendingView { cause: Cause::Update(release("44.2")), since: at(1_795_496_400) }),
+            lock: LockView {
+                kind: "slots".to_owned(),
+                group: "workers".to_owned(),
+                limit: Some(1),
+                mine: None,
+                others: vec![Holder { node: "node-b".to_owned(), entry: Some(entry) }],
+                reason: None,
+            },
+            host_lock: HostLockView {
+                held: true,
+                why: Some("the one slot of workers is held by node-b".to_owned()),
+                binds_root: Some(true),
+                reason: None,
+            },
+            orders: Orders::default(),
+            window: Some(WindowView { open: true, until: Some(at(1_795_503_600)) }),
+            drain: None,
+            boot: BootView { id: "b-1".to_owned(), release: Some(release("44.1")) },
+            bad: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_person_sees_what_it_waits_for_and_who_holds_the_slot() {
+        let want = "\
+Reboot      ● waiting for 1h00m
+  why       the one slot of workers is held by node-b [slot]
+  next      the slot is taken when it is free
+  wanted    to boot 44.2, for 1h00m
+  lock      slots, group workers: 1 of 1 slot taken
+            node-b, for 10m00s: 44.2 is staged
+  window    open, closes 2026-11-24T07:00:00Z, in 1h00m
+  host lock held; it binds root's reboots too
+  runs      44.1
+";
+        assert_eq!(shown(&waiting()), want, "{}", shown(&waiting()));
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        let mut status = waiting();
+        status.health = Health::Bad;
+        status.state = RebootState::HeldBack;
+        status.bad = vec![release("44.2")];
+        status.orders.hold =
+            Some(Hold { why: "a backup runs".to_owned(), since: Time::from_unix(1_795_499_940), uid: 7 });
+        status.drain = Some(DrainView {
+            state: "failed".to_owned(),
+            left: vec![PodLeft {
+                pod: "db/db-0".to_owned(),
+                reason: Reason::new("disruption-budget", "its budget allows none"),
+            }],
+            reason: None,
+        });
+        status.host_lock.held = false;
+        status.host_lock.reason = Some(Reason::new("no-logind", "nobody answers"));
+        let text = shown(&status);
+        for line in [
+            "Reboot      ✗ held-back for 1h00m",
+            "  hold      a backup runs, by uid 7, 1m00s ago",
+            "  host lock not held",
+            "            nobody answers [no-logind]",
+            "  drain     failed, 1 pod left",
+            "            db/db-0: its budget allows none [disruption-budget]",
+            "  bad       44.2 never got healthy here and is not taken again",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}:\n{text}");
+        }
+    }
+}
