@@ -27,7 +27,8 @@ pub fn news(before: Option<(RebootState, &str)>, state: RebootState, kind: &str)
         S::Draining => vec![&event::REBOOT_DRAINING],
         S::LettingGo => vec![&event::REBOOT_LET_GO],
         S::Undoing => vec![&event::REBOOT_UNDONE],
-        S::Proving | S::Gate if !after_boot(was) => vec![&event::REBOOT_PROVED],
+        // A slot that an operator freed leaves a cordon behind, which is undone after the gate.
+        S::Proving | S::Gate if !after_boot(was) && was != Some(S::Undoing) => vec![&event::REBOOT_PROVED],
         S::HeldBack => vec![&event::REBOOT_HELD_BACK],
         S::RollingBack => vec![&event::REBOOT_ROLLED_BACK],
         S::Idle if after_boot(was) => vec![&event::REBOOT_DONE],
@@ -56,6 +57,7 @@ mod tests {
             ("it goes", Some((S::LettingGo, "x")), S::Rebooting, "x", vec![]),
             ("given up", Some((S::Draining, "x")), S::Undoing, "x", vec!["reboot-undone"]),
             ("a new boot", None, S::Proving, "x", vec!["reboot-proved"]),
+            ("freed, and still cordoned", Some((S::Undoing, "x")), S::Gate, "y", vec![]),
             ("the gate", Some((S::Proving, "x")), S::Gate, "x", vec![]),
             ("not good", Some((S::Gate, "x")), S::HeldBack, "posture-worse", vec!["reboot-held-back"]),
             ("back", Some((S::HeldBack, "x")), S::RollingBack, "x", vec!["reboot-rolled-back"]),

@@ -201,6 +201,19 @@ impl ClusterSide {
         seen
     }
 
+    /// The last look at the own Node found it not Ready, or failed.
+    pub fn node_is_bad(&self) -> bool {
+        let seen = self.parts.as_ref().and_then(|parts| parts.seen.as_ref());
+        seen.is_some_and(|(_, seen)| !seen.as_ref().is_ok_and(|node| node.ready))
+    }
+
+    /// The agent's own cordon may be on the Node: it was seen there, or the Node was not seen in this run. Somebody may have taken the slot of a
+    /// cordoned node away by hand.
+    pub fn may_be_cordoned(&self) -> bool {
+        let seen = self.parts.as_ref().map(|parts| &parts.seen);
+        seen.is_some_and(|seen| !matches!(seen, Some((_, Ok(node))) if node.cordoned_by_us.is_none()))
+    }
+
     /// Takes a slot with this entry.
     ///
     /// # Errors
@@ -288,14 +301,14 @@ impl ClusterSide {
         drain.map_or(Drain::NotBegun, |drain| drain.seen().borrow().clone())
     }
 
-    /// Tells the cluster where this host is on the line; what could not be told is owed.
-    pub async fn announce(&mut self, what: &Announcement) {
-        if let Some(parts) = &mut self.parts {
-            let told = parts.announcer.tell(what, Time((self.clock)())).await;
-            if let Err(reason) = told {
-                tracing::debug!(eyewall_kind = reason.kind, "the cluster was not told: {}", reason.message);
-            }
+    /// Tells the cluster where this host is on the line; what could not be told is owed. Whether all of it is told.
+    pub async fn announce(&mut self, what: &Announcement) -> bool {
+        let Some(parts) = &mut self.parts else { return true };
+        let told = parts.announcer.tell(what, Time((self.clock)())).await;
+        if let Err(reason) = &told {
+            tracing::debug!(eyewall_kind = reason.kind, "the cluster was not told: {}", reason.message);
         }
+        told.is_ok()
     }
 }
 

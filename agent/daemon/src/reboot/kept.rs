@@ -31,6 +31,13 @@ pub struct Content {
     pub failed_before: Option<BTreeSet<String>>,
 }
 
+impl Content {
+    /// This host may hold a slot, or have freed one with its node still cordoned: noted before a slot is taken, forgotten when it is given back.
+    pub fn may_hold_slot(&self) -> bool {
+        self.failed_before.is_some() || self.orders.free.is_some()
+    }
+}
+
 /// The file and its content as it is on disk.
 #[derive(Debug)]
 pub struct Kept {

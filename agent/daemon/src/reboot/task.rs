@@ -51,9 +51,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// A renewal of the certificate for this reboot may take so long.
 const RENEWED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// The Node is read again for a decision that rests on it, if the last look is older than this.
-const NODE_FRESH: Duration = Duration::from_secs(5);
+const NODE_FRESH: Duration = Duration::from_secs(4);
 /// And this where nothing is about to happen.
 const NODE_STALE: Duration = Duration::from_secs(60);
+/// A Node that is not good, or cannot be read, is looked at again after this while a decision rests on it.
+const NODE_AGAIN: Duration = Duration::from_secs(5);
 /// The wait after a step that failed; half as long or half as long again by chance.
 const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// The last words must be said well within logind's usual five seconds.
@@ -116,6 +118,7 @@ pub async fn run(deps: Deps) {
         cycle: Cycle::default(),
         told: None,
         lock_lost: None,
+        owes_end: false,
         hints,
         wake,
         deps,
@@ -164,6 +167,8 @@ struct Task {
     cycle: Cycle,
     told: Option<Told>,
     lock_lost: Option<Reason>,
+    /// The cluster was told of reboots in this run, or a slot may be held: it is looked at until it was told that they are not coordinated.
+    owes_end: bool,
     hints: Hints,
     wake: Arc<Notify>,
 }
@@ -174,7 +179,8 @@ impl Task {
             self.deps.heartbeat.touch();
             let until = self.turn().await;
             let now = (self.deps.clock)();
-            let wait = until.duration_since(now).unwrap_or_default().clamp(BREATH, LOOK_AGAIN);
+            let longest = if self.rests_on_bad_node() { NODE_AGAIN } else { LOOK_AGAIN };
+            let wait = until.duration_since(now).unwrap_or_default().clamp(BREATH, longest);
             let watched = self.host_side.host().watched();
             self.hints.follow(&watched.iter().map(PathBuf::as_path).collect::<Vec<_>>());
             tokio::select! {
@@ -188,6 +194,11 @@ impl Task {
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    /// Nothing tells when the Node is Ready.
+    fn rests_on_bad_node(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| !told.state.is_quiet()) && self.cluster_side.node_is_bad()
     }
 
     /// Looks, decides, acts; until when nothing is to be done.
@@ -213,7 +224,8 @@ impl Task {
             self.host_side.wait_for_last_words(decision.lock == HostLock::Held).await;
         }
         if let Step::Idle { until } = decision.step {
-            return until;
+            // Forgotten, the cluster is told for the last time.
+            return if self.forget_leftovers(&config, &seen) { (self.deps.clock)() } else { until };
         }
         tracing::debug!(step = decision.step.as_str(), "a step of the reboot");
         let done = self.act(&config, &seen, &decision).await;
@@ -229,6 +241,22 @@ impl Task {
             return (self.deps.clock)() + AFTER_TROUBLE.mul_f64(0.75 + 0.5 * (self.deps.draw)());
         }
         (self.deps.clock)()
+    }
+
+    /// Where reboots are not coordinated any more and nothing is left of them, the cluster is not looked at any more.
+    fn forget_leftovers(&mut self, config: &Config, seen: &Seen) -> bool {
+        let is_clean = matches!(seen.slot, Slot::Seen { mine: None, .. }) && seen.node.is_ok();
+        if config.reboot.coordinate || !is_clean || !self.kept.content().may_hold_slot() {
+            return false;
+        }
+        let forgotten = self.kept.change(|content| {
+            content.failed_before = None;
+            content.orders.free = None;
+        });
+        if let Err(reason) = &forgotten {
+            tracing::info!(eyewall_kind = reason.kind, "{}", reason.message);
+        }
+        forgotten.is_ok()
     }
 
     /// Sees and decides. None: there is nothing to decide by, and the status says why.
@@ -250,7 +278,9 @@ impl Task {
                 return None;
             }
         };
-        self.cluster_side.follow(config, name.as_ref().ok());
+        self.owes_end |= config.reboot.coordinate || self.kept.content().may_hold_slot();
+        let active = self.owes_end;
+        self.cluster_side.follow(config, name.as_ref().ok().filter(|_| active));
         let slot = self.cluster_side.slot().await;
         let now = Time((self.deps.clock)());
         self.cycle.slot_unknown_since = match slot {
@@ -258,15 +288,22 @@ impl Task {
             Slot::Seen { .. } => None,
         };
         let content = self.kept.content();
-        let busy = matches!(&slot, Slot::Seen { mine: Some(_), .. })
+        let wants = matches!(&slot, Slot::Seen { mine: Some(_), .. })
             || content.orders != Default::default()
             || !matches!(host.pending, Ok(None));
-        let node = if busy && config.reboot.coordinate {
+        let busy = wants || self.cluster_side.may_be_cordoned();
+        let fresh = match self.cluster_side.node_is_bad() {
+            false => fresh,
+            // Nobody looked at it again while nothing was wanted.
+            true if wants && self.told.as_ref().is_none_or(|told| told.state.is_quiet()) => Duration::ZERO,
+            true => NODE_FRESH,
+        };
+        let node = if busy && active {
             self.cluster_side.node(fresh).await
         } else {
             Err(Reason::new("not-looked-yet", "the Node is looked at when a reboot is wanted"))
         };
-        let (mut lacking, certificate_until) = self.lacking(&node, busy);
+        let (mut lacking, certificate_until) = self.lacking(&node, busy, &slot);
         let after_boot = matches!(&slot, Slot::Seen { mine: Some(mine), .. } if mine.boot_id != self.boot);
         if !after_boot {
             // What somebody else holds the host up for is no fault of its new release.
@@ -335,17 +372,19 @@ impl Task {
     }
 
     /// What is not good, and when the certificate ends. An idle host asks the API server nothing about itself.
-    fn lacking(&mut self, node: &Result<NodeSeen, Reason>, busy: bool) -> (Vec<Reason>, Option<Time>) {
+    fn lacking(&mut self, node: &Result<NodeSeen, Reason>, busy: bool, slot: &Slot) -> (Vec<Reason>, Option<Time>) {
         let certificates = self.deps.certificates.borrow_and_update();
         let kubelet = self.deps.kubelet.borrow_and_update();
         let posture = self.deps.posture.borrow_and_update();
         let failed_now = posture.as_ref().map(|posture| failing(&posture.report));
+        let failed_before = self.kept.content().failed_before.as_ref();
         let unasked = Ok(NodeSeen { unschedulable: false, cordoned_by_us: None, ready: true });
         let lacking = lacking(&Parts {
             certificate: certificates.as_ref().map(|part| (part.health, &part.reason)),
             kubelet: kubelet.as_ref().map(|part| (part.health, &part.reason)),
             failed_now: failed_now.as_ref(),
-            failed_before: self.kept.content().failed_before.as_ref(),
+            // After a take that came to nothing there is no reboot to compare with.
+            failed_before: failed_before.filter(|_| !matches!(slot, Slot::Seen { mine: None, .. })),
             node: if busy { node } else { &unasked },
         });
         let until = certificates.as_ref().and_then(|part| part.current.as_ref()).map(|current| current.not_after);
@@ -397,11 +436,12 @@ impl Task {
             }
             Step::ClearServed => {
                 let boot = self.boot.clone();
+                let is_freed = matches!(seen.slot, Slot::Seen { mine: None, .. });
                 self.kept.change(|content| {
                     let orders = &mut content.orders;
                     orders.request.take_if(|order| order.boot_id != boot);
                     orders.force.take_if(|order| order.boot_id != boot);
-                    orders.free.take_if(|freed| *freed != boot);
+                    orders.free.take_if(|freed| is_freed || *freed != boot);
                 })
             }
         }
@@ -484,7 +524,7 @@ impl Task {
             }
         }
         self.deps.status.send_replace(Some(status));
-        if config.reboot.coordinate {
+        if self.owes_end {
             // The API server may be away; what is told there is told again with the next change.
             let what = Announcement {
                 state: decision.state.as_str().to_owned(),
@@ -497,7 +537,12 @@ impl Task {
                 },
                 health,
             };
-            let _ = timeout(LAST_WORDS, self.cluster_side.announce(&what)).await;
+            let told = timeout(LAST_WORDS, self.cluster_side.announce(&what)).await;
+            let is_over = decision.state == RebootState::Off && !self.kept.content().may_hold_slot();
+            if is_over && told == Ok(true) {
+                self.owes_end = false;
+                self.cluster_side.follow(config, None);
+            }
         }
     }
 
@@ -531,7 +576,12 @@ impl Task {
         };
         fields.extend(until.as_deref().map(|until| ("until", until)));
         fields.extend(before.map(|before| ("state_before", before.state.as_str())));
+        // Who takes a slot waits for nothing; if that fails it is told what for.
+        let takes = matches!(decision.step, Step::Take(_)) && seen.trouble.is_none();
         for event in news(was, decision.state, &decision.reason.kind) {
+            if takes && event.name == event::REBOOT_WAITS.name {
+                continue;
+            }
             self.deps.events.emit(event, decision.reason.message.clone(), &fields);
         }
     }
