@@ -1,15 +1,19 @@
 //! `os-standin`: the program around [`crate::bus::rpm_ostree`] and [`crate::bus::update_engine`].
 
+use std::collections::HashMap;
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use zbus::Connection;
 use zbus::connection::Builder;
+use zbus::export::futures_core::Stream as _;
+use zbus::{Connection, MessageStream, Variant};
 
-use crate::bus::rpm_ostree::{Reboot, RpmOstree, Settings, State};
+use crate::bus::rpm_ostree::{self, Reboot, RpmOstree, Settings, State};
 use crate::bus::update_engine::{self, UpdateEngine};
 
 /// Stand-ins for what updates an OS
@@ -32,6 +36,8 @@ enum Verb {
     RpmOstree(Args),
     /// Serve com.coreos.update1
     UpdateEngine(Args),
+    /// Ask rpm-ostreed to finalise what is staged, as `rpm-ostree finalize-deployment --allow-missing-checksum` does
+    Finalize,
     /// Print the bus's rules, for /etc/dbus-1/system.d
     Policy {
         /// Whose
@@ -109,15 +115,42 @@ fn run(cli: &Cli) -> Result<()> {
             };
             return Ok(std::io::stdout().write_all(text.as_bytes())?);
         }
+        Verb::Finalize => return runtime()?.block_on(finalize()),
         Verb::RpmOstree(args) | Verb::UpdateEngine(args) => args,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         match cli.verb {
-            Verb::RpmOstree(_) => rpm_ostree(args).await,
-            _ => update_engine(args).await,
+            Verb::RpmOstree(_) => serve_rpm_ostree(args).await,
+            _ => serve_update_engine(args).await,
         }
     })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A client of the system bus's rpm-ostreed.
+async fn finalize() -> Result<()> {
+    let bus = Builder::system().build().await?;
+    let (name, interface) = ("org.projectatomic.rpmostree1", "org.projectatomic.rpmostree1.OS");
+    let options = HashMap::from([("allow-missing-checksum", Variant::from(true))]);
+    let body = (options,);
+    let reply = bus.call_method(Some(name), rpm_ostree::OS, Some(interface), "FinalizeDeployment", &body).await?;
+    let address: String = reply.body().deserialize()?;
+    let peer = Builder::address(address.as_str()).p2p().build().await?;
+    let mut signals = MessageStream::from(&peer);
+    let transaction = Some("org.projectatomic.rpmostree1.Transaction");
+    peer.call_method(None::<&str>, "/", transaction, "Start", &()).await?;
+    while let Some(Ok(message)) = poll_fn(|context| Pin::new(&mut signals).poll_next(context)).await {
+        if message.header().member().is_some_and(|member| member.as_str() == "Finished") {
+            let (is_done, words): (bool, String) = message.body().deserialize()?;
+            ensure!(is_done, "{words}");
+            return Ok(());
+        }
+    }
+    bail!("the transaction ended without a word")
 }
 
 fn builder(args: &Args) -> Builder<'static> {
@@ -140,7 +173,7 @@ async fn until_told_to_end() -> Result<()> {
     Ok(())
 }
 
-async fn rpm_ostree(args: &Args) -> Result<()> {
+async fn serve_rpm_ostree(args: &Args) -> Result<()> {
     let state = State::load(&args.state, &args.booted, &boot_id()?)?;
     if let (Some(file), Some(version)) = (&args.os_release, state.booted()) {
         name_release(file, "OSTREE_VERSION", version)?;
@@ -181,7 +214,7 @@ async fn goes_down(args: &Args) -> bool {
     }
 }
 
-async fn update_engine(args: &Args) -> Result<()> {
+async fn serve_update_engine(args: &Args) -> Result<()> {
     let (next, seen) = (args.root.join(update_engine::NEXT), args.state.join("boot-id"));
     let boot_id = boot_id()?;
     std::fs::create_dir_all(&args.state)?;

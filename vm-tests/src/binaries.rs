@@ -17,6 +17,8 @@ pub struct Binaries {
     pub eyewall: PathBuf,
     /// What answers in the kubelet's place.
     pub kubelet: PathBuf,
+    /// What answers in the place of the OS's updater.
+    pub os: PathBuf,
 }
 
 /// Builds them with the release profile: what is shipped is what is tested. `EYEWALL_BINARIES` names a directory of
@@ -28,10 +30,18 @@ pub async fn build(progress: &Progress) -> Result<Binaries> {
     if let Some(directory) = std::env::var_os("EYEWALL_BINARIES") {
         let directory = Path::new(&directory);
         progress.say(&format!("taking the programs in {}", directory.display()));
-        return Ok(Binaries { eyewall: directory.join("eyewall"), kubelet: directory.join("kubelet-standin") });
+        return Ok(Binaries {
+            eyewall: directory.join("eyewall"),
+            kubelet: directory.join("kubelet-standin"),
+            os: directory.join("os-standin"),
+        });
     }
-    progress.say("building eyewall and the kubelet's stand-in (cargo, release)");
-    Ok(Binaries { eyewall: cargo("eyewall", "eyewall").await?, kubelet: cargo("tests", "kubelet-standin").await? })
+    progress.say("building eyewall and the stand-ins (cargo, release)");
+    Ok(Binaries {
+        eyewall: cargo("eyewall", "eyewall").await?,
+        kubelet: cargo("tests", "kubelet-standin").await?,
+        os: cargo("tests", "os-standin").await?,
+    })
 }
 
 async fn cargo(package: &str, binary: &str) -> Result<PathBuf> {

@@ -91,6 +91,8 @@ pub struct NodeSpec {
     pub containerd: bool,
     /// Memory of the machine, MiB.
     pub memory: u32,
+    /// More programs, for /usr/local/bin.
+    pub programs: Vec<PathBuf>,
 }
 
 impl NodeSpec {
@@ -201,6 +203,11 @@ pub async fn disk(root: &Root, spec: &NodeSpec, ssh_key: &str, directory: &Path)
     std::fs::copy(&spec.image.archive, &image)?;
     if spec.made_by == MadeBy::Typhoon {
         release(spec, &tree.join(RELEASE.trim_start_matches('/')))?;
+    }
+    for program in &spec.programs {
+        let name = program.file_name().context("a program has a name")?;
+        std::fs::copy(program, tree.join("usr/local/bin").join(name))
+            .with_context(|| format!("{} cannot be copied", program.display()))?;
     }
     selinux::label(&tree).await?;
 

@@ -58,6 +58,7 @@ impl Scene {
             config: String::new(),
             containerd: false,
             memory: 1024,
+            programs: Vec::new(),
         }
     }
 }

@@ -157,7 +157,28 @@ impl Vm {
         Ok(())
     }
 
-    /// Tells systemd to reboot, and waits until the machine is back.
+    /// Waits until the machine goes down by what is under way in it, and switches it on again.
+    ///
+    /// # Errors
+    /// When it stays up, or does not come back.
+    pub async fn rebooted(&mut self, within: Duration) -> Result<()> {
+        self.goes_down(within).await?;
+        self.switch_on().await
+    }
+
+    /// Waits until the machine goes down by what is under way in it: QEMU ends at a reboot too, because of `-no-reboot`.
+    ///
+    /// # Errors
+    /// When it stays up.
+    pub async fn goes_down(&mut self, within: Duration) -> Result<()> {
+        let running = self.running.as_mut().context("it is off")?;
+        running.wait(within).await?;
+        self.running = None;
+        self.guest.hang_up().await;
+        Ok(())
+    }
+
+    /// Tells systemd to reboot, as an operator who insists, and waits until the machine is back.
     ///
     /// # Errors
     /// When the guest does not go down or does not come back.
@@ -174,16 +195,13 @@ impl Vm {
         self.shut_down("poweroff").await
     }
 
-    /// QEMU ends at both, because of `-no-reboot`.
+    /// Past the agent's block lock, which binds root too.
     async fn shut_down(&mut self, verb: &str) -> Result<()> {
-        self.progress.say(&format!("systemctl {verb}"));
+        self.progress.say(&format!("systemctl {verb} --check-inhibitors=no"));
         // The connection may go before the answer comes.
-        let output = self.guest.run(&format!("systemctl --no-block {verb}")).await?;
+        let output = self.guest.run(&format!("systemctl --no-block --check-inhibitors=no {verb}")).await?;
         ensure!(matches!(output.status.code(), Some(0 | 255)), "systemctl {verb} failed: {}", output.stderr);
-        let mut running = self.running.take().context("it is off")?;
-        running.wait(BOOT).await?;
-        self.guest.hang_up().await;
-        Ok(())
+        self.goes_down(BOOT).await
     }
 
     /// The last lines of its serial console.

@@ -22,7 +22,8 @@ use super::Bus;
 const NAME: &str = "org.projectatomic.rpmostree1";
 const SYSROOT: &str = "/org/projectatomic/rpmostree1/Sysroot";
 const OSNAME: &str = "fedora-coreos";
-const OS: &str = "/org/projectatomic/rpmostree1/fedora_coreos";
+/// The object of the OS whose deployments they are.
+pub const OS: &str = "/org/projectatomic/rpmostree1/fedora_coreos";
 /// For what the real one has no call for: staging is Zincati's business there.
 pub const TEST_INTERFACE: &str = "io.eyewall.Standin";
 

@@ -119,6 +119,7 @@ async fn up(cli: &Cli) -> Result<()> {
         config: String::new(),
         containerd: cli.kubelet_image.is_some(),
         memory: cli.memory.unwrap_or(if cli.kubelet_image.is_some() { LARGE } else { SMALL }),
+        programs: Vec::new(),
     };
     let vm = Vm::boot(&lab, &spec).await?;
     if cli.once { once(&vm).await } else { watch(&vm).await }

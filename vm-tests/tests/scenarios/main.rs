@@ -4,6 +4,8 @@
 
 mod certificate;
 mod clock;
+mod coordinated;
+mod coordinated_os;
 mod expect;
 mod expiry;
 mod first_boot;
