@@ -38,16 +38,21 @@ impl Measured {
     }
 }
 
-/// Prints the table. What the peers need follows from how often they ask, by their sources: a Zincati that was refused by its FleetLock server
-/// asks again after 300 s and up to 10 % (`DEFAULT_STEADY_INTERVAL_SECS`, and the jitter of `update_agent`); kured looks every `--period`, 1 h.
-/// Neither is told when a slot is freed, so the mean wait of one waiting node is half of that, and with `n` waiting nodes an `n+1`st of it.
+/// Prints the table. What the peers need follows from how often they ask, by their sources: a Zincati that its FleetLock server refused asks again
+/// after 300 s and up to 10 % (`DEFAULT_STEADY_INTERVAL_SECS`, and the jitter of its update agent); kured looks every `--period`, 1 h. Nothing tells
+/// them that a slot is free. So one that waits comes half of that later, and the first of `n` an `n+1`st of it.
 pub fn print(measured: &Measured) {
     let Measured { of, nodes, racers, limit, idle, timed, rush, race } = measured;
     let waiting = *nodes as f64;
-    let polled = |every: f64| {
-        format!("one waits: {:.0} s, {every:.0} s at most; {nodes} wait: {:.1} s", every / 2.0, every / (waiting + 1.0))
+    let (zincati, kured) = ([300.0, 330.0], [3_600.0, 3_600.0]);
+    let polled = |[least, most]: [f64; 2]| {
+        let mean = f64::midpoint(least, most);
+        format!("one waits: {:.0} s, {most:.0} at most; {nodes} wait: {:.1} s", mean / 2.0, mean / (waiting + 1.0))
     };
-    let (zincati, kured) = (polled(330.0), polled(3_600.0));
+    let polled_rate = |[least, most]: [f64; 2]| {
+        let mean = f64::midpoint(least, most);
+        format!("one waits: {:.4}; {nodes} wait: {:.1}", 2.0 / mean, (waiting + 1.0) / mean)
+    };
     let each = |count: u64, counts: &Counts| format!("{:.1}", count as f64 / counts.grants.max(1) as f64);
     let rate = |count: u64, span: Duration| count as f64 / span.as_secs_f64();
     let per_node_hour = |count: u64, span: Duration| rate(count, span) * 3_600.0 / waiting;
@@ -68,23 +73,16 @@ pub fn print(measured: &Measured) {
     let row = |what: &str, aim: &str, got: &str, zincati: &str, kured: &str| {
         println!("| {what} | {aim} | {got} | {zincati} | {kured} |");
     };
-    row("freed slot to next grant", "median <= 250 ms", &spread(&timed.counts.waits), &zincati, &kured);
+    row("freed slot to next grant", "median <= 250 ms", &spread(&timed.counts.waits), &polled(zincati), &polled(kured));
     row("PATCHes for a grant, refused ones too", "", &each(timed.counts.takes, &timed.counts), "", "");
     row("PATCHes for the rest of a hand-over", "", &each(timed.counts.keeps, &timed.counts), "", "");
     row("Node reads for a hand-over, by all that wait", "", &each(timed.counts.nodes, &timed.counts), "", "");
     row(
-        "all connections of a waiting node in an hour",
-        "",
-        &format!("{:.0}", per_node_hour(all(&timed.counts), timed.took)),
-        "11-12 to the lock",
-        "1 look",
-    );
-    row(
         "hand-overs a second, reboots of no time",
         "",
         &format!("{:.1} (freed to granted: {})", rate(rush.counts.grants, rush.took), spread(&rush.counts.waits)),
-        &format!("{:.3} of one that waits", 2.0 / 330.0),
-        &format!("{:.5} of one that waits", 2.0 / 3_600.0),
+        &polled_rate(zincati),
+        &polled_rate(kured),
     );
     row("requests of an idle node in an hour", "<= 12", &idle_requests, "11-12, for updates", "1 look");
     row("open connections of an idle node", "<= 1", &open, "0", "0");
@@ -103,10 +101,6 @@ pub fn print(measured: &Measured) {
     println!(
         "A hand-over is timed from before the PATCH that frees is sent until the PATCH that takes is answered, 20 ms of rest included."
     );
-}
-
-fn all(counts: &Counts) -> u64 {
-    counts.watches + counts.takes + counts.keeps + counts.nodes
 }
 
 /// Median, where nine of ten lie, the hundredth that took longest, and the longest.
