@@ -18,6 +18,7 @@ use tests::apiserver::{ApiServer, Options};
 use tests::bus::logind::{Inhibitor, Kind};
 use tests::bus::rpm_ostree::{Deployment, Reboot, RpmOstree, Settings};
 use tests::bus::update_engine::UpdateEngine;
+use tests::host_clock::HostClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
@@ -415,6 +416,28 @@ async fn a_boot_that_is_not_good_keeps_the_slot_until_it_is_released() -> Result
     host.kubelet_runs().await?;
     host.until(State::Idle, "no-reboot-wanted").await?;
     assert_eq!(host.cordon(), (false, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_after_the_boot_makes_no_boot_late() -> Result<()> {
+    let api = cluster(1).await?;
+    let mut host = Host::start(&api, "node-a", &flatcar("1"), QUICK).await?;
+    let engine = UpdateEngine::start(&host.bus, &host.root()).await?;
+    engine.write("2").await?;
+    host.until_down().await?;
+    host.kubelet_fails().await?;
+    flatcar_booted(&host, &engine).await?;
+    // Its battery is empty.
+    host.clock = Some(HostClock::new(&host.root(), -3_600)?);
+    host.reboot(&flatcar("2"), JUST_BOOTED).await?;
+    host.until(State::Gate, "*").await?;
+    host.clock.as_ref().context("a clock")?.set(0)?;
+    host.node.wait_for(SOON, "valid", "certificate-valid").await?;
+    let early = |status: &RebootStatus| status.reason.message.contains("kubelet.service is failed");
+    let early = host.when("the kubelet is waited for", early).await?;
+    assert_eq!((early.state, early.health), (State::Gate, Health::Good), "it has its quarter of an hour");
+    assert_eq!(host.story().await?, ["reboot-proved"]);
     Ok(())
 }
 

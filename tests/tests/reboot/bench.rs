@@ -17,6 +17,7 @@ use tests::apiserver::{ApiServer, Options, RequestRecord};
 use tests::bus::Bus;
 use tests::bus::logind::{Inhibitor, Kind, Logind};
 use tests::bus::systemd::{Systemd, Unit};
+use tests::host_clock::HostClock;
 use tests::node::{Node, binary};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -91,6 +92,8 @@ pub struct Host {
     port: SocketAddr,
     kubelet: Option<Child>,
     boots: u32,
+    /// Of the boots to come; none: this machine's.
+    pub clock: Option<HostClock>,
 }
 
 impl Host {
@@ -127,6 +130,7 @@ impl Host {
             port,
             kubelet: None,
             boots: 0,
+            clock: None,
         };
         host.boots_with(os_release, JUST_BOOTED)?;
         Ok(host)
@@ -158,7 +162,11 @@ impl Host {
              mount --bind os-release /etc/os-release && read -r now rest < /proc/uptime && \
              exec unshare --time --boottime $(({up} - ${{now%.*}})) \"$0\" \"$@\""
         );
-        self.node.wrapper(&["unshare", "--mount", "sh", "-c", &script]);
+        let mut words = ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).to_vec();
+        if let Some(clock) = &self.clock {
+            words.extend(clock.wrapper()?);
+        }
+        self.node.wrapper(&words.iter().map(String::as_str).collect::<Vec<_>>());
         Ok(())
     }
 

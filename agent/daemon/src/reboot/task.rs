@@ -104,7 +104,7 @@ pub async fn run(deps: Deps) {
     let host = Host::new(this_host::os(&config), deps.bus.clone(), deps.places.clone());
     let now = Time((deps.clock)());
     let kept = Kept::open(deps.state.as_deref(), now);
-    let Some((boot, booted_at)) = boot(&deps.places, now) else {
+    let Some(boot) = boot(&deps.places) else {
         tracing::error!("this kernel tells no boot id, so no reboot can be proved: reboots are not coordinated");
         return std::future::pending().await;
     };
@@ -114,7 +114,6 @@ pub async fn run(deps: Deps) {
         cluster_side: ClusterSide::new(reach, deps.state.clone(), Arc::clone(&wake), deps.clock, deps.draw),
         kept,
         boot,
-        booted_at,
         cycle: Cycle::default(),
         told: None,
         lock_lost: None,
@@ -126,11 +125,15 @@ pub async fn run(deps: Deps) {
     task.follow().await;
 }
 
-/// The boot that runs, and when it began.
-fn boot(places: &Places, now: Time) -> Option<(BootId, Time)> {
+/// The boot that runs.
+fn boot(places: &Places) -> Option<BootId> {
     let id = std::fs::read_to_string(places.path("/proc/sys/kernel/random/boot_id")).ok()?;
-    let up = crate::clock::since_boot();
-    Some((BootId(id.trim().to_owned()), Time(now.0.checked_sub(up).unwrap_or(SystemTime::UNIX_EPOCH))))
+    Some(BootId(id.trim().to_owned()))
+}
+
+/// When it began, by the wall clock as it goes now: early in a boot it may be wrong by hours, and then it is set.
+fn booted_at(now: Time) -> Time {
+    Time(now.0.checked_sub(crate::clock::since_boot()).unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// What is known in this run of the agent only: without it the line is gone through again, from the slot's entry.
@@ -163,7 +166,6 @@ struct Task {
     cluster_side: ClusterSide,
     kept: Kept,
     boot: BootId,
-    booted_at: Time,
     cycle: Cycle,
     told: Option<Told>,
     lock_lost: Option<Reason>,
@@ -342,7 +344,7 @@ impl Task {
         let content = self.kept.content();
         Seen {
             boot: self.boot.clone(),
-            booted_at: self.booted_at,
+            booted_at: booted_at(now),
             booted: host.booted,
             pending: host.pending,
             orders: content.orders.clone(),
