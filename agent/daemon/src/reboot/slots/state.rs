@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(state.contention.wait(1.0), wide * 2, "taken within a millisecond: many wait");
         state.show(view(5, &free), now + Duration::from_secs(60));
         state.show(view(6, &full), now + Duration::from_secs(70));
-        assert_eq!(state.contention.wait(1.0), wide, "ten seconds free: nobody waits");
+        assert_eq!(state.contention.wait(1.0), wide * 3 / 2, "ten seconds free: few wait");
     }
 }
