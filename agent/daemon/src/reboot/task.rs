@@ -209,9 +209,10 @@ impl Task {
         let Some((seen, policy, decision)) = self.judge(&config, NODE_STALE).await else {
             return (self.deps.clock)() + LOOK_AGAIN;
         };
-        // What follows from the Node follows from the Node as it is, not as it was a minute ago.
+        // What follows from the Node follows from the Node as it is, not as it was a minute ago. Taking a slot does not: a thousand waiting nodes
+        // that look at themselves first for each freed slot are what it waits for, and the next step looks anew.
         let (seen, policy, decision) = match decision.step {
-            Step::Idle { .. } | Step::ClearServed => (seen, policy, decision),
+            Step::Idle { .. } | Step::ClearServed | Step::Take(_) => (seen, policy, decision),
             _ => match self.judge(&config, NODE_FRESH).await {
                 Some(again) => again,
                 None => (seen, policy, decision),

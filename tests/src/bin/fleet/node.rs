@@ -23,7 +23,7 @@ use crate::tally::{ERRAND, Errand, Tally};
 /// As in the daemon's task: news come in handfuls.
 const SETTLE: Duration = Duration::from_millis(20);
 /// As there: how old a look at the Node may be that a step rests on.
-const NODE_FRESH: Duration = Duration::from_secs(5);
+const NODE_FRESH: Duration = Duration::from_secs(4);
 /// As there: how old it may be where nothing is about to happen.
 const NODE_STALE: Duration = Duration::from_secs(60);
 /// As there, without its jitter.
@@ -166,7 +166,7 @@ impl Node {
     async fn turn(&mut self) -> Result<Duration, Reason> {
         let decision = self.judge(NODE_STALE).await;
         let decision = match decision.step {
-            Step::Idle { .. } | Step::ClearServed => decision,
+            Step::Idle { .. } | Step::ClearServed | Step::Take(_) => decision,
             _ => self.judge(NODE_FRESH).await,
         };
         match decision.step {
