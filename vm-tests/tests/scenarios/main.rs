@@ -5,7 +5,6 @@
 mod certificate;
 mod clock;
 mod coordinated;
-mod coordinated_os;
 mod expect;
 mod expiry;
 mod first_boot;
