@@ -28,6 +28,7 @@ pub mod selinux_netlink;
 pub mod selinux_policy;
 pub mod sock_diag;
 pub mod sshd;
+pub mod sudoers;
 pub mod update_engine;
 pub mod user_data;
 pub mod zincati;

@@ -70,11 +70,13 @@ fn every_claim_in_reach_has_a_check() {
 }
 
 /// What must not be kept, by a part of the source's id: each text is as such a file has it, its secret is `hunter2`.
-const SECRETS: [(&str, &str); 18] = [
+const SECRETS: [(&str, &str); 20] = [
     ("/etc/shadow", "root:$6$salt$hunter2hunter2:19000:0:99999:7:::"),
     ("/etc/shadow", "$6$salt$hunter2hunter2\nroot$6$hunter2:x"),
     ("passwd", "toor:$6$salt$hunter2hunter2:0:0:hunter2:/root:/bin/bash"),
     ("group", "sudo:$6$hunter2hunter2:27:core"),
+    ("/etc/sudoers", "jane ALL=(ALL) NOPASSWD: /usr/bin/mysql -phunter2 # hunter2\nDefaults passprompt=\"hunter2\""),
+    ("/etc/sudoers", "hunter2\njane ALL=(ALL) hunter2 \"hunter2\nhunter2 \\"),
     ("certificates.directory", "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"),
     ("kubelet.authority", "-----BEGIN RSA PRIVATE KEY-----\nhunter2hunter2\n-----END RSA PRIVATE KEY-----"),
     ("/etc/ssl/etcd", "-----BEGIN EC PRIVATE KEY-----\nhunter2hunter2\n-----END EC PRIVATE KEY-----"),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod keys;
 pub mod probes;
+pub mod sudo;
 pub mod ways;
 
 use crate::posture::boot::{CMDLINE, ENTRIES, ENTRY, OEM_GRUB};
@@ -21,6 +22,7 @@ pub use probes::{
     BANNERS, Banner, Banners, HOST_KEY, HOST_KEYS, HostKey, HostKeyAnswer, HostKeys, KeyAnswer, METHODS, MethodsAnswer,
     QUERIED_KEYS,
 };
+pub use sudo::{SUDO, SUDOERS, SUDOERS_DROP_IN, SUDOERS_DROP_INS};
 
 /// The family.
 pub const CHECKS: &[Check] = &[
@@ -178,9 +180,27 @@ pub const CHECKS: &[Check] = &[
         reads: &[needs(&GROUP), needs(&GROUP_OF_OS).or_absent(), needs(&PASSWD), needs(&PASSWD_OF_OS).or_absent()],
         judge: accounts::groups,
         worth: Worth::Proves("Nobody but core is in a group that amounts to root (sudo, wheel, docker, ...)."),
-        not: "What sudoers says beyond groups: core has NOPASSWD there, so a login as core is a login as root.",
+        not: "What sudoers says beyond groups (see accounts-sudoers); a login as core is one as root.",
         cis: &[],
         expects: Accepts::Names("further accounts that may be in such a group"),
+        promised: nothing_promised,
+    },
+    Check {
+        id: "accounts-sudoers",
+        title: "sudo's files let in nobody but root, core, wheel and sudo",
+        claim: &claim::SSH_KEYS_ONLY,
+        severity: Severity::Medium,
+        reads: &[
+            needs(&SUDOERS).or_absent(),
+            needs(&SUDOERS_DROP_INS).or_absent().or_empty(),
+            needs(&SUDOERS_DROP_IN).or_none().or_empty(),
+            needs(&SUDO).or_absent().whatever_it_says(),
+        ],
+        judge: sudo::judge,
+        worth: Worth::Proves("Every rule of sudo's files, aliases resolved, is for root, core, %wheel or %sudo."),
+        not: "Who is in wheel and sudo (see accounts-groups), what polkit or doas allows, and rules that sudo has from LDAP or SSSD.",
+        cis: &[],
+        expects: Accepts::Names("further users and groups that may have a rule (`jane`, `%ops`)"),
         promised: nothing_promised,
     },
     Check {
