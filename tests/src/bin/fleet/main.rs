@@ -5,6 +5,9 @@
 //! Without `--kubeconfig` it runs against the stand-in, in the same process: then both share this machine's cores. It judges correctness, and ends
 //! with 1 if a slot was granted twice or a node came to something that should not be. Speed is told, with its spread, and not judged.
 
+// The daemon's files that are taken in below have their tests beside them, and those are the daemon's.
+#![cfg(not(test))]
+
 mod cluster;
 mod node;
 mod table;
